@@ -1,0 +1,47 @@
+# make demo   the whole story on this machine, no AWS account
+# make test   lint, types and every test
+# Both prepare what they need in .venv; a Java older than 17, or none, is made good by the extra `local`.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo check test bench format java clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "restrike needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "  Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@# A pip that knows dependency groups.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local]' --group dev
+	@touch $@
+
+demo: setup
+	$(BIN)/restrike demo
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest -n 2
+
+bench: setup
+	$(BIN)/python -m bench
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The class file is in the repository, since most machines have a Java but no compiler.
+java: src/restrike/local/LoopbackServer.class
+
+src/restrike/local/LoopbackServer.class: src/restrike/local/LoopbackServer.java
+	javac --release 17 -Xlint:all -g:none $<
+
+clean:
+	rm -rf .venv build dist

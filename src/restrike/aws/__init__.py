@@ -1,0 +1,1 @@
+"""All that talks to AWS, and the only place that knows botocore."""

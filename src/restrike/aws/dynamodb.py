@@ -1,0 +1,204 @@
+"""DynamoDB's calls: what is asked once through botocore, what is asked per page or batch through the wire."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from restrike.aws.session import Aws, ask
+from restrike.aws.wire import Wire
+from restrike.errors import AwsError, ServiceFault
+from restrike.model.table import Key, TableInfo, table_info
+
+T = TypeVar("T")
+TARGET = "DynamoDB_20120810"
+MAX_BATCH_STATEMENTS = 25  # the limit of BatchExecuteStatement
+
+
+def connect(aws: Aws, *, connections: int) -> Wire:
+    return Wire(aws, "dynamodb", TARGET, connections=connections)
+
+
+def describe_table(aws: Aws, name: str) -> tuple[TableInfo, datetime]:
+    """The table, and the service's own time at the answer (UTC): stream records are stamped by that clock."""
+    answer = ask(aws.client("dynamodb"), "DescribeTable", TableName=name)
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    return table_info(answer["Table"]), now.astimezone(UTC)
+
+
+def time_to_live_attribute(aws: Aws, table: str) -> str | None:
+    """The attribute that the table's items expire by, or None."""
+    answer = ask(aws.client("dynamodb"), "DescribeTimeToLive", TableName=table)
+    description = answer.get("TimeToLiveDescription", {})
+    if description.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
+        return None
+    name = description.get("AttributeName")
+    return str(name) if name else None
+
+
+def get_items(aws: Aws, table: str, keys: Sequence[Key], *, attributes: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Up to 100 items as they are now (consistent), projected where `attributes` are given; absent ones left out.
+
+    botocore decodes `B` to bytes, so this is for looking at items, not for passing them on.
+    """
+    request: dict[str, Any] = {"Keys": [_for_botocore(key) for key in keys], "ConsistentRead": True}
+    if attributes:
+        names = {f"#a{number}": name for number, name in enumerate(attributes)}
+        request |= {"ProjectionExpression": ",".join(names), "ExpressionAttributeNames": names}
+    found: list[dict[str, Any]] = []
+    pending: dict[str, Any] = {table: request}
+    for _ in range(20):  # UnprocessedKeys come back under load; each round gets at least one page of 16 MB
+        answer = ask(aws.client("dynamodb"), "BatchGetItem", RequestItems=pending)
+        found += answer.get("Responses", {}).get(table, [])
+        pending = answer.get("UnprocessedKeys") or {}
+        if not pending:
+            break
+    return found
+
+
+def _for_botocore(key: Key) -> dict[str, Any]:
+    return {name: {"B": base64.b64decode(value["B"])} if "B" in value else dict(value) for name, value in key.items()}
+
+
+class ConsumedCapacity(msgspec.Struct, rename="pascal"):
+    capacity_units: float = 0.0
+
+
+class StatementError(msgspec.Struct, rename="pascal"):
+    """Why one statement of a batch failed; `item` as it was, where the statement asked for it."""
+
+    code: str = ""
+    message: str = ""
+    item: dict[str, dict[str, Any]] | None = None
+
+
+class StatementAnswer(msgspec.Struct, rename="pascal"):
+    """What one write answered; `item` holds the old values that it asked to be returned."""
+
+    error: StatementError | None = None
+    item: dict[str, dict[str, Any]] | None = None
+
+
+class _BatchAnswer(msgspec.Struct, rename="pascal"):
+    responses: list[StatementAnswer]
+    consumed_capacity: list[ConsumedCapacity] | None = None
+
+
+class _UpdateAnswer(msgspec.Struct, rename="pascal"):
+    attributes: dict[str, dict[str, Any]] | None = None
+    consumed_capacity: ConsumedCapacity | None = None
+
+
+_batch_answer = msgspec.json.Decoder(_BatchAnswer)
+_update_answer = msgspec.json.Decoder(_UpdateAnswer)
+
+
+async def batch_execute(wire: Wire, statements: Iterable[bytes]) -> tuple[list[StatementAnswer], float | None]:
+    """One attempt of one BatchExecuteStatement (at most 25 statements, each item once).
+
+    Answers in the order of the statements, and the capacity units where the service tells them.
+    """
+    body = b'{"ReturnConsumedCapacity":"TOTAL","Statements":[' + b",".join(statements) + b"]}"
+    answer = decode(_batch_answer, await wire.call_once("BatchExecuteStatement", body), "BatchExecuteStatement")
+    consumed = answer.consumed_capacity
+    return answer.responses, sum(each.capacity_units for each in consumed) if consumed else None
+
+
+async def update_item(wire: Wire, body: bytes) -> tuple[StatementAnswer, float | None]:
+    """One attempt of one UpdateItem, answered as a statement of a batch would be."""
+    try:
+        answer = decode(_update_answer, await wire.call_once("UpdateItem", body), "UpdateItem")
+    except AwsError as error:
+        if error.code == "ConditionalCheckFailedException":
+            return StatementAnswer(error=StatementError("ConditionalCheckFailed", item=error.item)), None
+        if error.code == "ValidationException":
+            return StatementAnswer(error=StatementError("ValidationError", error.message)), None
+        raise
+    consumed = answer.consumed_capacity
+    return StatementAnswer(item=answer.attributes), consumed.capacity_units if consumed else None
+
+
+def decode(decoder: msgspec.json.Decoder[T], answer: bytes, operation: str) -> T:
+    """The answer as its type; a body that is no such JSON is an unreadable answer, not a crash."""
+    try:
+        return decoder.decode(answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ServiceFault(
+            f"{operation}: unreadable answer: {error}", "Is there a proxy between?", operation=operation
+        ) from None
+
+
+def quoted(name: str) -> str:
+    """A table or attribute name as PartiQL wants it: in double quotes, quotes doubled."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Page(msgspec.Struct):
+    """One page of a Query or Scan. `items` are structs with `partition`, `sort`, `value` and the index's keys."""
+
+    items: list[Any]
+    last_key: bytes | None
+    capacity_units: float
+
+
+_ABSENT = "\ue000absent"  # a name that no attribute has: a character of Unicode's private use
+
+
+def attributes_type(fields: Mapping[str, str | None], kind: Any) -> tuple[type[Any], Callable[[Any], Any]]:
+    """A type that reads only the given attributes of an item or image: field → attribute name (None: never there).
+
+    Returns the type to decode to, and a function from what was decoded to an object with the fields, each None
+    where the attribute is absent; what is not named is skipped without being parsed.
+    """
+    # The default is not checked against the type, and msgspec takes no Raw in a union.
+    members = [(field, kind, None) for field in fields]
+    rename = {field: name if name is not None else f"{_ABSENT} {field}" for field, name in fields.items()}
+    names = set(rename.values())
+    # msgspec matches names as they are written in JSON, so that one which has to be escaped cannot be a field.
+    if all(min(name) >= " " and not {'"', "\\"} & set(name) for name in names):
+        return msgspec.defstruct("Attributes", members, rename=rename, gc=False), lambda decoded: decoded
+    plain = msgspec.defstruct("Attributes", members, gc=False)
+
+    def pick(decoded: dict[str, Any]) -> Any:
+        values = {field: decoded.get(name) for field, name in rename.items()}
+        return plain(
+            **{field: None if raw is None else msgspec.json.decode(raw, type=kind) for field, raw in values.items()}
+        )
+
+    return dict[str, msgspec.Raw], pick
+
+
+def page_decoder(fields: Mapping[str, str | None]) -> Callable[[bytes, str], Page]:
+    """A decoder for pages that reads only the given attributes of each item: field → attribute name.
+
+    Each becomes raw JSON bytes (msgspec.Raw), or None where the item lacks the attribute; the rest of an item
+    is skipped without being parsed. The raw bytes keep the page's buffer alive.
+    """
+    item, pick = attributes_type(fields, msgspec.Raw)
+    answer = msgspec.defstruct(
+        "Answer",
+        [
+            ("items", list[item], msgspec.field(default_factory=list)),  # type: ignore[valid-type]  # made here
+            ("last_key", msgspec.Raw, None),
+            ("consumed", ConsumedCapacity | None, None),
+        ],
+        rename={"items": "Items", "last_key": "LastEvaluatedKey", "consumed": "ConsumedCapacity"},
+    )
+    decoder = msgspec.json.Decoder(answer)
+    picked = item is not dict[str, msgspec.Raw]
+
+    def read(body: bytes, operation: str) -> Page:
+        page: Any = decode(decoder, body, operation)
+        return Page(
+            items=page.items if picked else [pick(each) for each in page.items],
+            last_key=bytes(page.last_key) if page.last_key is not None else None,
+            capacity_units=page.consumed.capacity_units if page.consumed else 0.0,
+        )
+
+    return read

@@ -1,0 +1,154 @@
+"""How things look: plans and reports as tables for people on stderr, data on stdout, progress while it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from restrike.model.plan import TouchPlan
+    from restrike.model.report import TouchReport
+    from restrike.touching.engine import Progress
+
+PLAIN_PROGRESS_EVERY_S = 5.0
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def stderr() -> Console:
+    from rich.console import Console
+
+    # Not a terminal: no wrapping, so that lines can be searched.
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 90:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def money(usd: float) -> str:
+    return "less than $0.01" if 0 < usd < 0.01 else f"${usd:,.2f}"
+
+
+def show_plan(plan: TouchPlan) -> None:
+    """The plan for people, on stderr; the command that executes it stands last."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = stderr()
+    rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    rows.add_column(no_wrap=True, style="bold")
+    rows.add_column(overflow="fold")
+
+    def row(name: str, value: str) -> None:
+        rows.add_row(name, escape(value))
+
+    row("table", f"{plan.table_arn}")
+    row("account", f"{plan.account}, Region {plan.region}, endpoint {plan.endpoint}")
+    row("selection", plan.selection)
+    count = "unknown" if plan.items.count is None else f"{plan.items.count:,}"
+    row("items", f"{count} ({plan.items.how})")
+    for number, key in enumerate(plan.sample_keys):
+        row("for example" if number == 0 else "", key)
+    if plan.mode == "marker":
+        row("already", f"{plan.sample_already} of {plan.sample_size} sampled items bear this run's name")
+        row("writes", f"attribute {plan.attribute} = {plan.run!r}")
+    else:
+        row("writes", f"attribute {plan.attribute} + 1")
+    estimate = plan.estimate
+    if estimate.wru is not None:
+        reads = f", {estimate.rru:g} read units" if estimate.rru is not None else ""
+        row("capacity", f"{estimate.wru:,.0f} write units{reads}")
+    if estimate.usd is not None:
+        row("money", f"{money(estimate.usd)} (prices of us-east-1, {plan.prices_as_of})")
+    if estimate.seconds is not None:
+        row("duration", f"{duration(estimate.seconds)} at {plan.rate}")
+    if plan.seconds_one_partition is not None:
+        row("", f"not under {duration(plan.seconds_one_partition)}: one partition key takes 1,000 WCU/s")
+    row("stream", f"{plan.view_type}; readers: {plan.readers}")
+    row("proof", ("yes: " if plan.verify else "no: ") + plan.verify_why)
+    signs = {True: "fires", False: "does not fire", None: "unknown"}
+    for consumer in plan.consumers:
+        row("consumer", f"{consumer.name}: {signs[consumer.fires]}; {consumer.why}")
+    row("consumers", plan.consumers_note)
+    for warning in plan.warnings:
+        rows.add_row("[yellow]warning[/]", escape(warning.message))
+    console.print(rows)
+    console.print("Nothing was written. To do it:", style="bold")
+    # Not through Rich: a command must not be wrapped.
+    click.echo(f"  {plan.command}", err=True)
+
+
+def show_report(report: TouchReport) -> None:
+    """The report for people, on stderr."""
+    console = stderr()
+    seen = "" if report.seen is None else f", {report.seen:,} seen on the stream"
+    if report.seen_at_most is not None:
+        seen = f", at most {report.seen_at_most:,} seen on the stream"
+    console.print(
+        f"[bold]{report.state.lower()}[/] {report.run}: {report.selected:,} selected, {report.fired:,} fired{seen}; "
+        f"{report.already:,} already, {report.gone:,} gone, {report.changed:,} changed, {report.failed:,} failed; "
+        f"{duration(report.elapsed_s)}, {report.items_per_s:,.0f} items/s",
+        soft_wrap=True,
+    )
+    for note in report.notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    if report.leftover:
+        console.print(
+            f"{report.leftover:,} left over: restrike runs show {report.run} --leftover", soft_wrap=True, markup=False
+        )
+
+
+class ProgressLine:
+    """Progress on stderr: a live line on a terminal, else a plain line every five seconds."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._live = sys.stderr.isatty()
+        self._next = time.monotonic() + PLAIN_PROGRESS_EVERY_S
+        self._status: Any = None
+        if self._live:
+            self._status = stderr().status("starting")
+            self._status.start()
+
+    def __call__(self, progress: Progress) -> None:
+        if self._live:
+            self._status.update(self._text(progress))
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + PLAIN_PROGRESS_EVERY_S
+            click.echo(self._text(progress), err=True)
+
+    def close(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def _text(self, progress: Progress) -> str:
+        counts = progress.counts
+        parts = [f"{progress.phase} {counts.selected:,}" + (f" of {self._total:,}" if self._total else "")]
+        parts.append(f"{counts.fired:,} fired")
+        if progress.seen is not None:
+            parts.append(f"{progress.seen:,} seen")
+        parts.append(f"{progress.items_per_s:,.0f} items/s")
+        if self._total and progress.items_per_s > 0 and progress.phase == "touching":
+            left = max(0, self._total - counts.selected)
+            parts.append(f"{duration(left / progress.items_per_s)} left")
+        if progress.throttles:
+            parts.append(f"{progress.throttles:,} throttles")
+        return ", ".join(parts)

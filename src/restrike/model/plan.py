@@ -1,0 +1,77 @@
+"""What a run would do, before it does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class PlanWarning(msgspec.Struct, frozen=True):
+    """Something to know before executing; `code` is stable for tools."""
+
+    code: str
+    message: str
+
+
+class Consumer(msgspec.Struct, frozen=True):
+    """Who reads the stream, and what it will see: `fires` is None where that cannot be told."""
+
+    name: str
+    kind: str
+    state: str
+    fires: bool | None
+    why: str
+
+
+class Items(msgspec.Struct, frozen=True):
+    """How many items, and how that was counted. None where it was not counted."""
+
+    count: int | None
+    how: str
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """Write and read request units, money (None where the count is unknown), and time in seconds."""
+
+    wru: float | None
+    rru: float | None
+    usd: float | None
+    seconds: float | None
+
+
+class TouchPlan(msgspec.Struct, frozen=True):
+    """The plan of a touch, as data: what `--json` prints and the console draws."""
+
+    run: str
+    table: str
+    account: str
+    region: str
+    table_arn: str
+    endpoint: str
+    view_type: str
+    attribute: str
+    mode: str
+    selection: str
+    items: Items
+    sample_keys: tuple[str, ...]
+    sample_size: int
+    sample_already: int
+    estimate: Estimate
+    rate: str
+    seconds_one_partition: float | None
+    prices_as_of: str
+    consumers: tuple[Consumer, ...]
+    consumers_note: str
+    readers: str
+    verify: bool
+    verify_why: str
+    warnings: tuple[PlanWarning, ...]
+    command: str
+    verb: str = "touch"
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints: `{"plan": {…}}`, the members that scripts use first."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        first = ("verb", "table", "selection", "items", "estimate", "consumers", "warnings", "command")
+        return {"plan": {name: whole[name] for name in first} | whole}

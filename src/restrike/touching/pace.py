@@ -1,0 +1,130 @@
+"""How fast to write: a share of the table's capacity, a fixed rate, or as fast as it takes without throttling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from restrike.model.cost import PARTITION_WCU, default_wcu
+from restrike.model.table import TableInfo
+
+START_WCU_PER_S = 2_000.0  # of --rate max: half of what a new on-demand table takes
+GROWTH = 1.25  # a second, while nothing is throttled
+MIN_WCU_PER_S = 1.0
+_SLEEP_FROM_S = 0.005
+_BURST_S = 0.1
+
+
+class PaceOptions(msgspec.Struct, frozen=True):
+    """`rate`: items a second or "max"; `max_wcu`: write units a second. Both None: the default for the table."""
+
+    rate: float | Literal["max"] | None = None
+    max_wcu: float | None = None
+
+    def describe(self, table: TableInfo) -> str:
+        if self.rate == "max":
+            return "as fast as nothing is throttled" + (f", at most {self.max_wcu:g} WCU/s" if self.max_wcu else "")
+        parts = []
+        if self.rate is not None:
+            parts.append(f"{self.rate:g} items/s")
+        if self.max_wcu is not None:
+            parts.append(f"{self.max_wcu:g} WCU/s")
+        if parts:
+            return " and ".join(parts)
+        share = "on demand" if table.on_demand else f"25 % of {table.write_capacity:g}"
+        return f"{default_wcu(table):g} WCU/s ({share})"
+
+    def items_per_s(self, table: TableInfo, wcu_per_item: float) -> float | None:
+        """The items a second that this comes to; None for "max"."""
+        if self.rate == "max":
+            return self.max_wcu / wcu_per_item if self.max_wcu else None
+        limits = []
+        if self.rate is not None:
+            limits.append(self.rate)
+        if self.max_wcu is not None:
+            limits.append(self.max_wcu / wcu_per_item)
+        return min(limits) if limits else default_wcu(table) / wcu_per_item
+
+    def seconds(self, table: TableInfo, items: int, wcu_per_item: float) -> float:
+        """How long that many items take at this pace; "max" is reckoned at a new on-demand table's start."""
+        rate = self.items_per_s(table, wcu_per_item) or 4_000 / wcu_per_item
+        return items / rate
+
+
+def seconds_on_one_partition(items: int, wcu_per_item: float) -> float:
+    """How long if all items are of one partition key: it takes 1,000 write units a second, whoever writes."""
+    return items * wcu_per_item / PARTITION_WCU
+
+
+class Pace:
+    """Hands out leave to write. Halves when something is throttled; grows again (or, for "max", on) otherwise."""
+
+    def __init__(self, options: PaceOptions, table: TableInfo, wcu_per_item: float, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wcu_per_item = wcu_per_item
+        self._adaptive = options.rate == "max"
+        self._items_cap = options.rate if isinstance(options.rate, int | float) else None
+        if self._adaptive:
+            self._cap = options.max_wcu
+            self._wcu_per_s = min(START_WCU_PER_S, self._cap or START_WCU_PER_S)
+        else:
+            # Without a limit in units, a rate in items is the only one.
+            self._cap = options.max_wcu if self._items_cap is None or options.max_wcu else float("inf")
+            if self._cap is None:
+                self._cap = default_wcu(table)
+            self._wcu_per_s = self._cap
+        self._next = 0.0
+        self._changed_at = clock()
+        self._waited = False
+        self._grows = True
+        self.throttles = 0
+
+    @property
+    def wcu_per_s(self) -> float:
+        return self._wcu_per_s
+
+    async def take(self, items: int) -> None:
+        """Returns when that many items may be written."""
+        self._adjust()
+        now = self._clock()
+        seconds = items * self._wcu_per_item / self._wcu_per_s
+        if self._items_cap is not None:
+            seconds = max(seconds, items / self._items_cap)
+        start = max(self._next, now - _BURST_S)
+        self._next = start + seconds
+        if start - now > _SLEEP_FROM_S:
+            self._waited = True
+            await asyncio.sleep(start - now)
+
+    def consumed(self, items: int, wcu: float | None) -> None:
+        """What a batch really took: later leave is reckoned with it."""
+        if wcu and items:
+            self._wcu_per_item += 0.2 * (wcu / items - self._wcu_per_item)
+
+    def throttled(self, reasons: tuple[str, ...] = ()) -> None:
+        """Something was refused for capacity. A throttled index refuses the application's writes too: growth ends."""
+        self.throttles += 1
+        if any(reason.startswith("IndexWrite") for reason in reasons):
+            self._grows = False
+        now = self._clock()
+        if now - self._changed_at < 0.2:
+            return  # one burst of refusals is one signal
+        self._changed_at = now
+        current = self._wcu_per_s
+        if current == float("inf"):
+            assert self._items_cap is not None
+            current = self._items_cap * self._wcu_per_item
+        self._wcu_per_s = max(MIN_WCU_PER_S, current / 2)
+
+    def _adjust(self) -> None:
+        now = self._clock()
+        if now - self._changed_at < 1.0:
+            return
+        self._changed_at = now
+        # Only a rate that was reached has shown that it does no harm.
+        if self._grows and self._waited:
+            self._wcu_per_s = min(self._wcu_per_s * GROWTH, self._cap or float("inf"))
+        self._waited = False

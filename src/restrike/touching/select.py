@@ -1,0 +1,195 @@
+"""From a selection to units of items: pages read in parallel, in bounded numbers, each with its place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from restrike.aws.dynamodb import page_decoder
+from restrike.aws.wire import Wire
+from restrike.ledger import Leftover, Place
+from restrike.model.report import Counts
+from restrike.model.selection import Selection, Strand, projected, strands
+from restrike.model.table import TableInfo
+from restrike.touching.keys import KeyFile
+
+READERS = 8  # strands that are read at the same time
+QUEUED_UNITS = 2
+KEYS_PER_UNIT = 1_000
+
+
+class Unit:
+    """Some items that were read together, until each has its outcome. `after` is the place behind the last of them."""
+
+    __slots__ = ("after", "counts", "failed", "fired", "items", "last", "pending", "strand")
+
+    def __init__(self, strand: str, items: list[Any], after: bytes | None, *, last: bool) -> None:
+        self.strand = strand
+        self.items = items
+        self.after = after
+        self.last = last
+        self.pending = 0
+        self.counts = Counts()
+        self.fired: list[bytes] = []  # canonical keys, kept only where the stream is checked
+        self.failed: list[Leftover] = []
+
+
+class Places:
+    """The place of every strand: it moves when a unit and all before it in its strand are done."""
+
+    def __init__(self, known: Mapping[str, Place]) -> None:
+        self.known = dict(known)
+        self.moved: dict[str, Place] = {}
+        self._open: dict[str, deque[Unit]] = {}
+
+    def opened(self, unit: Unit) -> None:
+        self._open.setdefault(unit.strand, deque()).append(unit)
+
+    def finished(self, strand: str) -> Iterator[Unit]:
+        """The units that are now done, oldest first; the strand's place moves behind each as it is yielded."""
+        units = self._open[strand]
+        while units and units[0].pending == 0:
+            unit = units.popleft()
+            self.moved[strand] = self.known[strand] = Place(unit.after, unit.last)
+            yield unit
+
+    def __len__(self) -> int:
+        return sum(map(len, self._open.values()))
+
+
+class Limit:
+    """How many more items may be selected; None for all."""
+
+    def __init__(self, items: int | None) -> None:
+        self.left = items
+        self.reached = items is not None and items <= 0
+
+    def grant(self, items: int) -> int:
+        if self.left is None:
+            return items
+        granted = min(items, self.left)
+        self.left -= granted
+        self.reached = self.left == 0
+        return granted
+
+
+class KeyItem(msgspec.Struct, gc=False):
+    """A key out of a file, in the shape of an item that was read."""
+
+    partition: Any
+    sort: Any
+    value: Any = None
+
+
+class Selector:
+    """Reads what is selected into a bounded queue of units, from the given places on; None ends the queue."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        table: TableInfo,
+        selection: Selection,
+        *,
+        attribute: str | None,
+        places: Places,
+        limit: Limit,
+        keys_path: Path,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._wire = wire
+        self._table = table
+        self._limit = limit
+        self._places = places
+        self._keys_path = keys_path
+        self._stopping = stopping
+        self.queue: asyncio.Queue[Unit | None] = asyncio.Queue(QUEUED_UNITS)
+        self.consumed_rcu = 0.0
+        self._strands = strands(selection, table)
+        self._fields = {"partition": table.key.partition.name}
+        if table.key.sort is not None:
+            self._fields["sort"] = table.key.sort.name
+        index = table.index(selection.index) if selection.index else None
+        if index is not None:
+            self._fields |= {f"index_{number}": name for number, name in enumerate(index.key.names)}
+        # What the index does not hold cannot be asked of it.
+        if attribute is not None and (index is None or index.projects(attribute)):
+            self._fields["value"] = attribute
+        self._place_fields = {field: name for field, name in self._fields.items() if field != "value"}
+        self._decode = page_decoder({"sort": None, "value": None, **self._fields})
+
+    async def run(self) -> None:
+        """Reads all strands, READERS at a time, then ends the queue."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(READERS):
+                group.create_task(self._reader())
+        await self.queue.put(None)
+
+    async def _reader(self) -> None:
+        # The strands come from one iterator: each reader takes the next when it is done with its own.
+        for strand in self._strands:
+            place = self._places.known.get(strand.id)
+            if place is not None and place.done:
+                continue
+            if self._limit.reached or self._stopping():
+                return
+            after = place.after if place is not None else None
+            if strand.operation == "Keys":
+                await self._read_keys(strand, after)
+            else:
+                await self._read_pages(strand, after)
+
+    async def _read_pages(self, strand: Strand, after: bytes | None) -> None:
+        request = projected(strand, self._fields)
+        while not (self._limit.reached or self._stopping()):
+            if after is not None:
+                request["ExclusiveStartKey"] = msgspec.Raw(after)
+            page = self._decode(await self._wire.call(strand.operation, msgspec.json.encode(request)), strand.operation)
+            self.consumed_rcu += page.capacity_units
+            granted = self._limit.grant(len(page.items))
+            if granted < len(page.items):
+                items = page.items[:granted]
+                if items:
+                    # Any item's key is a place: a later run goes on behind the last one that the limit let through.
+                    await self._put(Unit(strand.id, items, self._key_of(items[-1]), last=False))
+                return
+            after = page.last_key
+            await self._put(Unit(strand.id, page.items, after, last=after is None))
+            if after is None:
+                return
+
+    def _key_of(self, item: Any) -> bytes:
+        fields = {name: getattr(item, field) for field, name in self._place_fields.items()}
+        return msgspec.json.encode(fields)
+
+    async def _read_keys(self, strand: Strand, after: bytes | None) -> None:
+        position = int(after) if after is not None else 0
+        with KeyFile(self._keys_path) as keys:
+            while not (self._limit.reached or self._stopping()):
+                rows = keys.read(position, KEYS_PER_UNIT)
+                granted = self._limit.grant(len(rows))
+                if granted < len(rows):
+                    rows = rows[:granted]
+                    if not rows:
+                        return
+                elif len(rows) < KEYS_PER_UNIT:
+                    granted = -1  # the last unit
+                if rows:
+                    position = rows[-1][0]
+                items = [self._item(key) for _, key in rows]
+                await self._put(Unit(strand.id, items, str(position).encode(), last=granted == -1))
+                if granted == -1:
+                    return
+
+    def _item(self, key: bytes) -> KeyItem:
+        values = msgspec.json.decode(key, type=dict[str, msgspec.Raw])
+        sort = values[self._table.key.sort.name] if self._table.key.sort is not None else None
+        return KeyItem(values[self._table.key.partition.name], sort)
+
+    async def _put(self, unit: Unit) -> None:
+        self._places.opened(unit)
+        await self.queue.put(unit)

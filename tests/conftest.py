@@ -1,0 +1,40 @@
+"""What every test stands on: an environment without the developer's AWS settings, and a real DynamoDB Local."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from restrike.local.dynamodb_local import start_owned
+
+OURS = ("AWS_", "RESTRIKE_", "DYNAMOTABLE", "HASHKEY")
+WHERE_THE_ENGINE_LIES = "RESTRIKE_DYNAMODB_LOCAL"
+"""Kept, as the cache folder is: a test must not fetch what the machine has."""
+
+
+@pytest.fixture(autouse=True)
+def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the developer's credentials, settings or running servers, and none leaves state behind."""
+    for name in list(os.environ):
+        if name.upper().startswith(OURS) and name != WHERE_THE_ENGINE_LIES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local() -> Iterator[str]:
+    """The endpoint of a DynamoDB Local, one for each test process; tests keep apart by the names of their tables.
+
+    Where it cannot be had the test fails: without the real engine nothing here would be proved.
+    """
+    with start_owned() as server:
+        yield server.endpoint_url

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from restrike.errors import UsageError
+from restrike.model.pattern import MAX_DEPTH, compile_criteria
+
+RECORD: dict[str, Any] = {
+    "eventID": "1",
+    "eventName": "MODIFY",
+    "eventSource": "aws:dynamodb",
+    "dynamodb": {
+        "ApproximateCreationDateTime": 1700000000,
+        "Keys": {"pk": {"S": "order#1"}},
+        "NewImage": {
+            "pk": {"S": "order#1"},
+            "status": {"S": "Open"},
+            "total": {"N": "5"},
+            "paid": {"BOOL": True},
+            "gone": {"NULL": True},
+            "note": {"S": ""},
+            "tags": {"SS": ["red", "blue"]},
+            "lines": {"L": [{"M": {"sku": {"S": "a"}, "n": {"N": "1"}}}, {"M": {"sku": {"S": "b"}, "n": {"N": "2"}}}]},
+            "a.b": {"S": "dotted"},
+        },
+        "SizeBytes": 300,
+    },
+}
+TTL = {"eventName": "REMOVE", "userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}
+
+
+def new(**attributes: object) -> dict[str, Any]:
+    return {"dynamodb": {"NewImage": attributes}}
+
+
+def status(*values: object) -> dict[str, Any]:
+    return new(status={"S": list(values)})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        # values
+        ({"eventName": ["MODIFY"]}, True),
+        ({"eventName": ["INSERT", "MODIFY"]}, True),
+        ({"eventName": ["modify"]}, False),
+        ({"eventName": ["INSERT"]}, False),
+        ({"eventID": [1]}, False),
+        (new(total={"N": ["5"]}), True),
+        (new(total={"N": [5]}), False),
+        (new(paid={"BOOL": [True]}), True),
+        (new(paid={"BOOL": [False]}), False),
+        (new(paid={"BOOL": [1]}), False),
+        (new(paid={"BOOL": ["true"]}), False),
+        (new(note={"S": [""]}), True),
+        (status(""), False),
+        (new(absent={"S": [""]}), False),
+        (new(absent={"S": [None]}), False),
+        (new(**{"a.b": {"S": ["dotted"]}}), True),
+        # fields are ANDed
+        ({"eventName": ["MODIFY"], **status("Open")}, True),
+        ({"eventName": ["INSERT"], **status("Open")}, False),
+        ({"eventName": ["MODIFY"], **status("Shut")}, False),
+        # strings
+        (status({"equals-ignore-case": "oPEN"}), True),
+        (status({"equals-ignore-case": "ope"}), False),
+        (status({"prefix": "Op"}), True),
+        (status({"prefix": "op"}), False),
+        (status({"prefix": ""}), True),
+        (status({"prefix": {"equals-ignore-case": "op"}}), True),
+        (status({"prefix": {"equals-ignore-case": "en"}}), False),
+        (status({"suffix": "en"}), True),
+        (status({"suffix": "EN"}), False),
+        (status({"suffix": {"equals-ignore-case": "EN"}}), True),
+        ({"dynamodb": {"SizeBytes": [{"prefix": "3"}]}}, False),
+        (status("x", {"prefix": "y"}, {"suffix": "n"}), True),
+        # anything-but: a leaf must be there
+        (status({"anything-but": ["Shut", "Lost"]}), True),
+        (status({"anything-but": ["Shut", "Open"]}), False),
+        (status({"anything-but": "Open"}), False),
+        (status({"anything-but": 5}), True),
+        (new(absent={"S": [{"anything-but": ["x"]}]}), False),
+        (new(paid={"BOOL": [{"anything-but": "x"}]}), True),
+        ({"dynamodb": {"SizeBytes": [{"anything-but": [300.0]}]}}, False),
+        ({"dynamodb": {"SizeBytes": [{"anything-but": [301]}]}}, True),
+        ({"dynamodb": {"SizeBytes": [{"anything-but": "300"}]}}, True),
+        (status({"anything-but": {"prefix": "Op"}}), False),
+        (status({"anything-but": {"prefix": ["x", "Op"]}}), False),
+        (status({"anything-but": {"prefix": "Sh"}}), True),
+        (status({"anything-but": {"suffix": "en"}}), False),
+        (status({"anything-but": {"suffix": "ut"}}), True),
+        (status({"anything-but": {"equals-ignore-case": "OPEN"}}), False),
+        (status({"anything-but": {"equals-ignore-case": ["SHUT", "LOST"]}}), True),
+        # exists: leaves only
+        (status({"exists": True}), True),
+        (status({"exists": False}), False),
+        (new(absent={"S": [{"exists": True}]}), False),
+        (new(absent={"S": [{"exists": False}]}), True),
+        (new(absent={"S": ["x", {"exists": False}]}), True),
+        (status("x", {"exists": False}), False),
+        (new(status={"N": [{"exists": False}]}), True),
+        (new(status=[{"exists": True}]), False),
+        (new(status=[{"exists": False}]), True),
+        ({"dynamodb": {"NewImage": [{"exists": False}]}}, True),
+        ({"dynamodb": {"OldImage": {"status": {"S": [{"exists": False}]}}}}, True),
+        ({"eventName": {"deeper": [{"exists": False}]}}, True),
+        ({"userIdentity": {"type": ["Service"]}}, False),
+        # numeric: JSON numbers only
+        (new(total={"N": [{"numeric": ["=", 5]}]}), False),
+        (new(total={"N": [{"numeric": [">", 0]}]}), False),
+        (new(paid={"BOOL": [{"numeric": ["=", 1]}]}), False),
+        ({"dynamodb": {"SizeBytes": [300]}}, True),
+        ({"dynamodb": {"SizeBytes": [3.0e2]}}, True),
+        ({"dynamodb": {"SizeBytes": ["300"]}}, False),
+        ({"dynamodb": {"SizeBytes": [{"numeric": ["=", 300.0]}]}}, True),
+        ({"dynamodb": {"SizeBytes": [{"numeric": ["<", 300]}]}}, False),
+        ({"dynamodb": {"SizeBytes": [{"numeric": ["<=", 300]}]}}, True),
+        ({"dynamodb": {"SizeBytes": [{"numeric": [">", 300]}]}}, False),
+        ({"dynamodb": {"SizeBytes": [{"numeric": [">=", 300]}]}}, True),
+        ({"dynamodb": {"SizeBytes": [{"numeric": [">", 0, "<=", 300]}]}}, True),
+        ({"dynamodb": {"SizeBytes": [{"numeric": [">", 0, "<", 300]}]}}, False),
+        # $or, at any level and in itself
+        ({"$or": [{"eventName": ["INSERT"]}, status("Open")]}, True),
+        ({"$or": [{"eventName": ["INSERT"]}, status("Shut")]}, False),
+        ({"eventName": ["INSERT"], "$or": [{"eventID": ["1"]}, status("Open")]}, False),
+        (new(**{"$or": [{"status": {"S": ["Shut"]}}, {"total": {"N": ["5"]}}]}), True),
+        ({"$or": [{"eventID": ["2"]}, {"eventID": ["1"], "$or": [{"eventID": ["3"]}, {"eventName": ["x"]}]}]}, False),
+        # arrays: any element; two fields from one element
+        (new(tags={"SS": ["blue"]}), True),
+        (new(tags={"SS": ["green"]}), False),
+        (new(tags={"SS": [{"anything-but": ["red"]}]}), True),
+        (new(tags={"SS": [{"anything-but": ["red", "blue"]}]}), False),
+        (new(tags={"SS": [{"exists": True}]}), True),
+        (new(lines={"L": [{"exists": True}]}), False),
+        (new(lines={"L": {"M": {"sku": {"S": ["b"]}}}}), True),
+        (new(lines={"L": {"M": {"sku": {"S": ["b"]}, "n": {"N": ["2"]}}}}), True),
+        (new(lines={"L": {"M": {"sku": {"S": ["b"]}, "n": {"N": ["1"]}}}}), False),
+        (new(lines={"L": {"M": {"n": {"N": [{"exists": False}]}}}}), False),
+    ],
+)
+def test_matches(pattern: dict[str, Any], expected: bool) -> None:
+    assert compile_criteria(pattern).matches(RECORD) is expected
+    assert compile_criteria({"Filters": [{"Pattern": json.dumps(pattern)}]}).matches(RECORD) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "values", "expected"),
+    [
+        (None, [None], True),
+        (None, [{"exists": True}], True),
+        (None, [{"exists": False}], False),
+        (None, [{"anything-but": ["x"]}], True),
+        (False, [None], False),
+        (0, [False], False),
+        ([], [{"exists": False}], True),
+        ([], [{"anything-but": ["x"]}], False),
+        ([[1, [2]], 3], [2], True),
+        ({}, [{"exists": False}], True),
+        ([{"b": 1}], [{"exists": False}], True),
+        (10**30, [10**30], True),
+    ],
+)
+def test_values_that_dynamodb_never_writes(value: object, values: list[object], expected: bool) -> None:
+    assert compile_criteria({"a": values}).matches({"a": value}) is expected
+
+
+def test_exists_false_is_asked_of_the_element_that_matched_before() -> None:
+    record = {"a": [{"b": 1, "c": 2}, {"b": 3}]}
+    criteria = {"a": {"b": [1], "c": [{"exists": False}]}}
+    assert not compile_criteria(criteria).matches(record)
+    criteria["a"]["b"] = [3]
+    assert compile_criteria(criteria).matches(record)
+
+
+def test_ttl_deletes_are_told_by_user_identity() -> None:
+    criteria = compile_criteria({"userIdentity": {"type": ["Service"], "principalId": ["dynamodb.amazonaws.com"]}})
+    assert criteria.matches(TTL)
+    assert not criteria.matches(RECORD)
+
+
+@pytest.mark.parametrize("criteria", [{}, "{}", b"{}", [], "[]", {"Filters": []}, '{"Filters": []}'])
+def test_no_filters_let_everything_through(criteria: Any) -> None:
+    compiled = compile_criteria(criteria)
+    assert compiled.matches(RECORD)
+    assert compiled.roots == frozenset()
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}, {"Pattern": {"eventName": ["MODIFY"]}}]},
+        b'{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\", \\"MODIFY\\"]}"}]}',
+        '{"eventName": ["INSERT", "MODIFY"]}',
+        [{"eventName": ["INSERT"]}, '{"eventName": ["MODIFY"]}', b'{"eventID": ["9"]}'],
+    ],
+)
+def test_every_shape_of_criteria(criteria: Any) -> None:
+    compiled = compile_criteria(criteria)
+    assert compiled.matches(RECORD)
+    assert compiled.matches({"eventName": "INSERT"})
+    assert not compiled.matches({"eventName": "REMOVE"})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "roots", "needs_images"),
+    [
+        ({"eventName": ["INSERT"]}, {"eventName"}, False),
+        ({"userIdentity": {"type": ["Service"]}}, {"userIdentity"}, False),
+        ({"dynamodb": {"Keys": {"pk": {"S": ["x"]}}}}, {"dynamodb.Keys"}, False),
+        ({"dynamodb": {"SizeBytes": [1]}}, {"dynamodb.SizeBytes"}, False),
+        ({"dynamodb": {"OldImage": {"a": {"S": ["x"]}}}}, {"dynamodb.OldImage"}, True),
+        ({"$or": [{"eventName": ["INSERT"]}, status("x")]}, {"eventName", "dynamodb.NewImage"}, True),
+        ({"dynamodb": ["x"]}, {"dynamodb"}, True),
+    ],
+)
+def test_roots_say_what_must_be_parsed(pattern: Any, roots: set[str], needs_images: bool) -> None:
+    criteria = compile_criteria(pattern)
+    assert criteria.roots == roots
+    assert criteria.needs_images is needs_images
+
+
+def test_images_may_stay_raw_where_roots_do_not_name_them() -> None:
+    record = {**RECORD, "dynamodb": {**RECORD["dynamodb"], "NewImage": msgspec.Raw(b"{}")}}
+    criteria = compile_criteria({"eventName": ["MODIFY"], "dynamodb": {"Keys": {"pk": {"S": [{"prefix": "order#"}]}}}})
+    assert criteria.matches(record)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "note"),
+    [
+        (new(total={"N": [{"numeric": [">", 0]}]}), "pattern 1, dynamodb.NewImage.total.N.numeric: a number is never"),
+        (new(total={"N": [5]}), "pattern 1, dynamodb.NewImage.total.N: a number is never"),
+        (new(total={"NS": [{"anything-but": [5]}]}), "pattern 1, dynamodb.NewImage.total.NS.anything-but: a number"),
+        (new(status=["Open"]), "pattern 1, dynamodb.NewImage.status: never a single value"),
+        ({"dynamodb": {"OldImage": [{"exists": True}]}}, "pattern 1, dynamodb.OldImage: never a single value"),
+        (status({"anything-but": {"prefix": "x"}}), "status.S.anything-but.prefix: anything-but with prefix is EventB"),
+        (status({"suffix": {"equals-ignore-case": "x"}}), "status.S.suffix.equals-ignore-case: suffix ignoring case"),
+        ([{"eventID": [str(n)]} for n in range(6)], "6 patterns: an account has 5"),
+        ({"eventID": ["1"], "$or": [{"eventID": ["2"]}, {"eventName": ["x"]}]}, "$or[0].eventID: the field is named"),
+    ],
+)
+def test_notes(pattern: Any, note: str) -> None:
+    assert [n for n in compile_criteria(pattern).notes if note in n]
+
+
+def test_no_notes_without_cause() -> None:
+    assert compile_criteria({"dynamodb": {"SizeBytes": [{"numeric": ["=", 5]}]}, "eventName": ["INSERT"]}).notes == ()
+
+
+def test_of_a_field_named_twice_the_later_counts() -> None:
+    criteria = compile_criteria({"eventID": ["1"], "$or": [{"eventID": ["2"]}, {"eventName": ["x"]}]})
+    assert criteria.matches({"eventID": "2"})
+    assert not criteria.matches({"eventID": "1"})
+
+
+def test_the_largest_pattern_and_the_most_patterns() -> None:
+    longest = json.dumps({"eventName": ["MODIFY"]}).ljust(4096)
+    assert compile_criteria([longest] * 10).matches(RECORD)
+
+
+N_S = "pattern 1, dynamodb.NewImage.status.S"
+
+
+@pytest.mark.parametrize(
+    ("criteria", "message"),
+    [
+        ("{", "filter criteria: bad JSON"),
+        (b"\xff", "filter criteria: bad JSON"),
+        ("1", "filter criteria are a JSON object or a list"),
+        ({"Filters": {}}, '"Filters" is not an array'),
+        ({"Filters": [{"Pattern": "{}"}, {}]}, "Filters: entry 2 is not a Pattern"),
+        ({"Filters": [{"Pattern": '{"a": ["x"]}'}, {"Pattern": "{"}]}, "pattern 2: bad JSON"),
+        ({"Filters": [{"Pattern": "{}"}]}, "pattern 1: an empty object"),
+        (["[]"], "pattern 1: the pattern is not an object"),
+        ([5], "pattern 1: the pattern is not an object"),
+        ([{"eventName": ["x"]}] * 11, "11 filter patterns: Lambda takes at most 10"),
+        ([{"a": ["x"]}, {"a": ["x" * 4100]}], "pattern 2: 4,110 characters"),
+        ([json.dumps({"a": ["x"]}) + " " * 4096], "pattern 1: 4,108 characters"),
+        (new(status={}), "pattern 1, dynamodb.NewImage.status: an empty object"),
+        (new(status={"S": "Open"}), f"{N_S}: the value is not in an array"),
+        (new(status={"S": None}), f"{N_S}: the value is not in an array"),
+        (status(), f"{N_S}: an empty array"),
+        (status(["x"]), f"{N_S}: an array inside an array"),
+        (status({}), f"{N_S}: an object here holds one operator"),
+        (status({"prefix": "a", "suffix": "b"}), f"{N_S}: an object here holds one operator"),
+        (status({"regex": "x"}), f"{N_S}.regex: unknown operator 'regex'"),
+        (status({"wildcard": "a*"}), f"{N_S}.wildcard: wildcard is an operator of EventBridge rules only"),
+        (status({"cidr": "10.0.0.0/8"}), f"{N_S}.cidr: cidr is an operator of EventBridge rules only"),
+        (status({"anything-but": {"wildcard": "a*"}}), f"{N_S}.anything-but.wildcard: wildcard is an operator of"),
+        (status({"anything-but": {"exists": True}}), f"{N_S}.anything-but.exists: unknown operator 'exists'"),
+        (status({"anything-but": {}}), f"{N_S}.anything-but: an object here holds one operator"),
+        (status({"anything-but": {"prefix": 1}}), f"{N_S}.anything-but.prefix: takes a string, not 1"),
+        (status({"anything-but": {"prefix": ""}}), f"{N_S}.anything-but.prefix: excludes everything"),
+        (status({"anything-but": {"suffix": []}}), f"{N_S}.anything-but.suffix: excludes everything"),
+        (status({"anything-but": []}), f"{N_S}.anything-but: takes strings or numbers"),
+        (status({"anything-but": ["a", 1]}), f"{N_S}.anything-but: takes strings or numbers"),
+        (status({"anything-but": None}), f"{N_S}.anything-but: takes strings or numbers"),
+        (status({"anything-but": [True]}), f"{N_S}.anything-but: takes strings or numbers"),
+        (status({"prefix": ["a"]}), f'{N_S}.prefix: takes a string, not ["a"]'),
+        (status({"suffix": {"prefix": "a"}}), f"{N_S}.suffix: suffix takes a string or equals-ignore-case"),
+        (status({"suffix": {"equals-ignore-case": 1}}), f"{N_S}.suffix.equals-ignore-case: takes a string"),
+        (status({"equals-ignore-case": None}), f"{N_S}.equals-ignore-case: takes a string, not null"),
+        (status({"exists": "yes"}), f"{N_S}.exists: exists takes true or false"),
+        (status({"numeric": 5}), f"{N_S}.numeric: takes a comparison or an interval"),
+        (status({"numeric": []}), f"{N_S}.numeric: takes"),
+        (status({"numeric": ["=", "5"]}), f"{N_S}.numeric: takes"),
+        (status({"numeric": ["=", True]}), f"{N_S}.numeric: takes"),
+        (status({"numeric": ["!=", 5]}), f"{N_S}.numeric: takes"),
+        (status({"numeric": ["=", 5, "<"]}), f"{N_S}.numeric: takes"),
+        (status({"numeric": ["<", 5, ">", 0]}), f"{N_S}.numeric: takes"),
+        (status({"numeric": [">", 5, "<", 5]}), f"{N_S}.numeric: takes"),
+        ({"$or": [{"a": ["x"]}]}, "pattern 1, $or: $or takes an array of two or more objects"),
+        ({"dynamodb": {"$or": {"a": ["x"]}}}, "pattern 1, dynamodb.$or: $or takes an array"),
+        ({"$or": [{"a": ["x"]}, "b"]}, "pattern 1, $or[1]: an alternative of $or is an object"),
+        ({"$or": [{"a": ["x"]}, {"b": "x"}]}, "pattern 1, $or[1].b: the value is not in an array"),
+        ({"a": {"$or": [{"prefix": "x"}, {"b": ["x"]}]}}, "pattern 1, a.$or[0].prefix: an operator where a field"),
+        (
+            {f"f{n}": {"$or": [{"a": [1]}, {"b": [1]}]} for n in range(11)},
+            "pattern 1, f9.$or: more than 1,000 combinations",
+        ),
+        ('{"a":' * 300 + '["x"]' + "}" * 300, f"pattern 1: nested more than {MAX_DEPTH} deep"),
+    ],
+)
+def test_what_lambda_refuses_is_refused_with_its_place(criteria: Any, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        compile_criteria(criteria)
+    assert caught.value.message.startswith(message)
+    assert caught.value.hint
