@@ -15,6 +15,7 @@ What it answers:
   the page's number between constant pieces. `Limit`, `Segment`, `TotalSegments`, `Select=COUNT` and
   `ExclusiveStartKey` are honoured; filters and (unless `--honour-projection`) projections are not.
 - `BatchExecuteStatement`: one `{}` a statement: every marker is fired. `UpdateItem`: `{}`.
+- `BatchGetItem`: nothing found.
 - `DescribeTable`, `DescribeTimeToLive`, `ListStreams`, `DescribeStream` (one open shard), `GetShardIterator`,
   `GetRecords`.
 - With `--stream`, `GetRecords` answers a MODIFY record for each statement of a BatchExecuteStatement. The stub keeps no
@@ -327,6 +328,7 @@ class Engine:
             b"batchexecutestatement": self._batch_to_stream if stream else self._batch,
             b"updateitem": self._update_item,
             b"describetable": lambda raw: _described_table(_decode(raw)["TableName"], items),
+            b"batchgetitem": lambda _: answer(b'{"Responses":{},"UnprocessedKeys":{}}'),
             b"describetimetolive": lambda _: answer(b'{"TimeToLiveDescription":{"TimeToLiveStatus":"DISABLED"}}'),
             b"liststreams": self._list_streams,
             b"describestream": self._describe_stream,

@@ -11,6 +11,7 @@ import botocore.session
 from botocore import xform_name
 from botocore.configprovider import ConfiguredEndpointProvider
 
+from restrike.aws.refusals import error_for, unreachable
 from restrike.aws.settings import AwsSettings
 from restrike.errors import AwsError, BadCredentials, UsageError
 
@@ -119,8 +120,6 @@ _CREDENTIALS_HINT = (
 
 def ask(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     """One seldom-made call through botocore, its errors as ours. `operation` in the API's own spelling."""
-    from restrike.aws.wire import error_for, unreachable
-
     try:
         answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
     except botocore.exceptions.ClientError as error:

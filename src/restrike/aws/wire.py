@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 import urllib.request
 from types import TracebackType
 from typing import Any, Self
@@ -16,85 +17,12 @@ from typing import Any, Self
 import aiohttp
 import botocore.httpsession
 import msgspec
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from yarl import URL
 
+from restrike.aws.refusals import EXPIRED_TOKEN_CODES, error_for, unreachable
 from restrike.aws.session import Aws
-from restrike.errors import (
-    AccessDenied,
-    AwsError,
-    BadCredentials,
-    ExpiredIterator,
-    Invalid,
-    NotFound,
-    ServiceFault,
-    Throttled,
-    TrimmedData,
-    Unreachable,
-)
-
-ERRORS: dict[str, type[AwsError]] = {
-    "AccessDenied": AccessDenied,
-    "AccessDeniedException": AccessDenied,
-    "NotAuthorizedException": AccessDenied,
-    "ResourceNotFoundException": NotFound,
-    "ResourceNotFound": NotFound,
-    "ValidationException": Invalid,
-    "ValidationError": Invalid,
-    "SerializationException": Invalid,
-    "ThrottlingException": Throttled,
-    "ThrottlingError": Throttled,
-    "Throttling": Throttled,
-    "ProvisionedThroughputExceededException": Throttled,
-    "ProvisionedThroughputExceeded": Throttled,
-    "RequestLimitExceeded": Throttled,
-    "LimitExceededException": Throttled,
-    "TooManyRequestsException": Throttled,
-    "InternalServerError": ServiceFault,
-    "InternalFailure": ServiceFault,
-    "ServiceUnavailable": ServiceFault,
-    "ServiceUnavailableException": ServiceFault,
-    "ExpiredIteratorException": ExpiredIterator,
-    "TrimmedDataAccessException": TrimmedData,
-    "ExpiredTokenException": BadCredentials,
-    "ExpiredToken": BadCredentials,
-    "RequestExpired": BadCredentials,
-    "UnrecognizedClientException": BadCredentials,
-    "InvalidClientTokenId": BadCredentials,
-    "InvalidSignatureException": BadCredentials,
-    "MissingAuthenticationTokenException": BadCredentials,
-    "MissingAuthenticationToken": BadCredentials,
-    "IncompleteSignatureException": BadCredentials,
-}
-"""A service's error code → our exception. What is not here is an AwsError, or a ServiceFault from status 500 on."""
-
-_HINTS: dict[type[AwsError], str] = {
-    AccessDenied: "Allow that action to these credentials, or use others (--profile).",
-    NotFound: "Check the name, --region and --endpoint-url.",
-    Throttled: "Try again later, or slower (--rate, --max-wcu).",
-    ServiceFault: "The service failed; what is done is saved. Run the command again.",
-    BadCredentials: "Log in again, or set other credentials (--profile); then run the command again.",
-}
-
-_EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken", "RequestExpired"})
-
-
-def error_for(operation: str, code: str, message: str, status: int = 400, reasons: tuple[str, ...] = ()) -> AwsError:
-    """The exception for an error answer of a service."""
-    kind = ERRORS.get(code) or (ServiceFault if status >= 500 else AwsError)
-    text = f"{operation}: {code}: {message}" if message else f"{operation}: {code or status}"
-    return kind(text, _HINTS.get(kind, ""), code=code, operation=operation, status=status, throttling_reasons=reasons)
-
-
-def unreachable(operation: str, url: str, cause: BaseException) -> Unreachable:
-    """The exception for a call that got no answer."""
-    what = str(cause) or type(cause).__name__
-    return Unreachable(
-        f"{operation}: no answer from {url}: {what}",
-        "Check the network, --region and --endpoint-url; then run the command again.",
-        operation=operation,
-    )
+from restrike.aws.signing import Signer
+from restrike.errors import AwsError, BadCredentials, ServiceFault, Throttled, Unreachable
 
 
 class _Reason(msgspec.Struct):
@@ -113,6 +41,7 @@ class _ErrorBody(msgspec.Struct):
 _error_body = msgspec.json.Decoder(_ErrorBody)
 
 MAX_RETRY_DELAY_S = 10.0
+TIMEOUT_S = 20.0  # of one attempt, from the connection to the last byte
 
 
 def retry_delay_s(attempt: int, *, first_s: float = 0.05) -> float:
@@ -133,17 +62,24 @@ class Wire:
         target: str,
         *,
         connections: int = 32,
-        timeout_s: float = 20.0,
+        timeout_s: float | None = None,
     ) -> None:
         self._aws = aws
         self._target = target
         self._connections = connections
-        self._timeout_s = timeout_s
-        self._signing_name = "dynamodb" if service == "dynamodbstreams" else service
+        self._timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         self.url = aws.endpoint(service)
         self._url = URL(self.url)
         if not self._url.raw_path:
             self._url = self._url.with_path("/")
+        default_port = self._url.port == {"http": 80, "https": 443}.get(self._url.scheme)
+        self._signer = Signer(
+            # The streams of DynamoDB are signed as DynamoDB.
+            service="dynamodb" if service == "dynamodbstreams" else service,
+            region=aws.region,
+            host=str(self._url.host) if default_port else f"{self._url.host}:{self._url.port}",
+            path=self._url.raw_path,
+        )
         self._credentials = aws.credentials()
         self._session: aiohttp.ClientSession | None = None
         self._proxy: str | None = None
@@ -192,7 +128,7 @@ class Wire:
         try:
             return await self._send(operation, body)
         except BadCredentials as error:
-            if error.code not in _EXPIRED:
+            if error.code not in EXPIRED_TOKEN_CODES:
                 raise
         # The service refused the expired token before doing anything, so this is no second write.
         self._credentials = await asyncio.to_thread(self._aws.credentials, renew=True)
@@ -220,18 +156,7 @@ class Wire:
             frozen = await asyncio.to_thread(credentials.get_frozen_credentials)
         else:
             frozen = credentials.get_frozen_credentials()
-        request = AWSRequest(
-            "POST",
-            self.url,
-            headers={
-                "Content-Type": "application/x-amz-json-1.0",
-                "X-Amz-Target": f"{self._target}.{operation}",
-            },
-            data=body,
-        )
-        SigV4Auth(frozen, self._signing_name, self._aws.region).add_auth(request)
-        signed: dict[str, Any] = dict(request.headers.items())
-        return signed
+        return self._signer.headers(frozen, f"{self._target}.{operation}", body, time.time())
 
 
 def _never() -> bool:

@@ -18,18 +18,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from restrike.aws import dynamodb, streams
+from restrike.aws.refusals import error_for
 from restrike.aws.session import Aws
-from restrike.aws.wire import Wire, error_for, retry_delay_s
+from restrike.aws.wire import Wire, retry_delay_s
 from restrike.errors import AccessDenied, Invalid, RestrikeError, ServiceFault, Throttled, Unreachable
 from restrike.ledger import Ledger, Leftover, Run
 from restrike.model.report import Counts, State, TouchReport
-from restrike.model.selection import Selection
+from restrike.model.selection import KeyList, Selection
 from restrike.model.table import TableInfo
+from restrike.touching.keys import KeyFile, sort_bytes
 from restrike.touching.pace import Pace, PaceOptions
 from restrike.touching.select import Limit, Places, Selector, Unit
 from restrike.touching.verify import MAX_KEYS_IN_MEMORY, CounterExpectation, MarkerExpectation, Proof
@@ -144,6 +147,8 @@ class Touch:
                             await stack.enter_async_context(streams.connect(self._aws, connections=64))
                         )
                     await self._work(wire)
+        except Stopped:
+            pass  # before the first write
         except BaseExceptionGroup as group:
             raise self._failed(_first(group)) from None
         except RestrikeError as error:
@@ -213,16 +218,11 @@ class Touch:
             raise
 
     async def _work(self, wire: Wire) -> None:
-        selector = Selector(
-            wire,
-            self._table,
-            self._selection,
-            attribute=self._options.attribute if self._options.mode == "marker" else None,
-            places=self._places,
-            limit=self._limit,
-            keys_path=self._ledger.folder(self._run.name) / "keys.db",
-            stopping=self._stop.is_set,
-        )
+        selection = self._selection
+        if self._options.ordered and selection.index is not None:
+            # An index has an order of its own: all keys are read and put in the table's order first.
+            selection = await self._collected(wire)
+        selector = self._selector(wire, selection, self._places, self._limit)
         follower = asyncio.create_task(self._proof.follower.run()) if self._proof else None
         saver = asyncio.create_task(self._save_regularly())
         reading = asyncio.create_task(selector.run())
@@ -236,6 +236,52 @@ class Touch:
             for task in (writing, *self._sending, *helpers):
                 await streams.ended(task)
             self._save()
+
+    def _selector(self, wire: Wire, selection: Selection, places: Places, limit: Limit) -> Selector:
+        return Selector(
+            wire,
+            self._table,
+            selection,
+            attribute=self._options.attribute if self._options.mode == "marker" else None,
+            places=places,
+            limit=limit,
+            keys_path=self._keys_path,
+            stopping=self._stop.is_set,
+        )
+
+    @property
+    def _keys_path(self) -> Path:
+        return self._ledger.folder(self._run.name) / "keys.db"
+
+    async def _collected(self, wire: Wire) -> Selection:
+        """The selection as a list of keys in the run's folder, in the order of the table's keys."""
+        if not self._keys_path.exists():
+            self._phase = "collecting"
+            partial = self._keys_path.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
+            selector = self._selector(wire, self._selection, Places({}), Limit(None))
+            reading = asyncio.create_task(selector.run())
+            schema = self._table.key
+            try:
+                with KeyFile(partial) as file:
+                    while (unit := await self._next_of(selector, reading)) is not None:
+                        keys = [key_of(self._table, item) for item in unit.items]
+                        file.write((key, sort_bytes(schema, msgspec.json.decode(key))) for key in keys)
+                    if self._stop.is_set():
+                        raise Stopped
+                    file.sort()
+            finally:
+                await streams.ended(reading)
+            partial.rename(self._keys_path)
+            self._phase = "touching"
+        return Selection(KeyList("", 0, "the index"))
+
+    async def _next_of(self, selector: Selector, reading: asyncio.Task[None]) -> Unit | None:
+        getting = asyncio.create_task(selector.queue.get())
+        await asyncio.wait({getting, reading}, return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            reading.result()
+        return await getting
 
     async def _save_regularly(self) -> None:
         while True:
@@ -254,7 +300,12 @@ class Touch:
 
     async def _write(self, selector: Selector) -> None:
         """Takes units off the queue and sends their jobs, until the queue ends or the run stops."""
-        batcher = OrderedBatches(self.writer.batch_size) if self._options.ordered else Batches(self.writer.batch_size)
+        size = self.writer.batch_size
+        batcher = (
+            OrderedBatches(size)
+            if self._options.ordered
+            else Batches(size, unique=self._selection.index is None or self._options.mode == "counter")
+        )
         ended = False
         while True:
             while (batch := batcher.next(flush=self._flush(selector, batcher, ended=ended))) is not None:
@@ -279,6 +330,8 @@ class Touch:
             unit.items = []
             unit.counts.add(prepared.counts)
             unit.failed += [Leftover(key, verdict.code, verdict.message) for key, verdict in prepared.failed]
+            for outcome in prepared.recovered:
+                _count(self._outcomes, outcome, 1)
             unit.pending = len(prepared.jobs)
             if not unit.pending:
                 self._unit_done(unit)
@@ -352,6 +405,7 @@ class Touch:
                 continue
             except Invalid as error:
                 if writer.can_do_without_returning(error.message):
+                    last = error
                     continue
                 raise
             if consumed is not None:
@@ -372,6 +426,14 @@ class Touch:
         """Settles what was answered; returns what has to be sent again, and the code that asks for it."""
         if len(answers) != len(batch):
             raise ServiceFault(f"{len(batch)} statements got {len(answers)} answers", "Is there a proxy between?")
+        if self._proof is None and self._options.mode == "marker" and batch[0][0] is batch[-1][0]:
+            # By far the most batches: of one unit, all fired.
+            unit = batch[0][0]
+            if not self._options.ordered and all(each.error is None and each.item is None for each in answers):
+                unit.counts.selected += len(batch)
+                unit.counts.fired += len(batch)
+                self._settled(unit, len(batch))
+                return [], ""
         again: list[tuple[Unit, Any]] = []
         again_code = ""
         writer = self.writer
@@ -406,10 +468,13 @@ class Touch:
                         unit.fired.append(key_of(self._table, job))
                 else:
                     _count_outcome(counts, outcome, 1)
-            unit.pending -= 1
-            if unit.pending == 0:
-                self._unit_done(unit)
+            self._settled(unit, 1)
         return again, again_code
+
+    def _settled(self, unit: Unit, jobs: int) -> None:
+        unit.pending -= jobs
+        if unit.pending == 0:
+            self._unit_done(unit)
 
     def _unit_done(self, unit: Unit) -> None:
         for done in self._places.finished(unit.strand):
@@ -577,37 +642,45 @@ class Touch:
 
 
 class Batches:
-    """Jobs in the order in which they come, `size` to a batch, an item at most once in a batch."""
+    """Jobs in the order in which they come, `size` to a batch, an item at most once in a batch.
 
-    def __init__(self, size: int) -> None:
+    The same item twice in one batch is an error of the service, after some of it was applied. Only a selection
+    through an index can yield one twice, where the item moves in it meanwhile: the rest is `unique`.
+    """
+
+    def __init__(self, size: int, *, unique: bool = False) -> None:
         self._size = size
-        self._jobs: deque[tuple[Unit, Any]] = deque()
+        self._unique = unique
+        self._jobs: list[tuple[Unit, Any]] = []
+        self._next = 0
 
     @property
     def waiting(self) -> int:
         return 0  # never more than a unit
 
     def add(self, unit: Unit, jobs: Any) -> None:
-        self._jobs.extend([(unit, job) for job in jobs])
+        self._jobs = self._jobs[self._next :]
+        self._next = 0
+        self._jobs += [(unit, job) for job in jobs]
 
     def next(self, *, flush: bool) -> list[tuple[Unit, Any]] | None:
         """A full batch, or with `flush` what there is; None where there is nothing to send yet."""
-        jobs = self._jobs
-        if not jobs or (len(jobs) < self._size and not flush):
+        left = len(self._jobs) - self._next
+        if not left or (left < self._size and not flush):
             return None
-        batch: list[tuple[Unit, Any]] = []
+        batch = self._jobs[self._next : self._next + self._size]
+        if not self._unique:
+            batch = self._up_to_a_repetition(batch)
+        self._next += len(batch)
+        return batch
+
+    def _up_to_a_repetition(self, batch: list[tuple[Unit, Any]]) -> list[tuple[Unit, Any]]:
         keys: set[tuple[bytes, bytes]] = set()
-        twice: list[tuple[Unit, Any]] = []
-        while jobs and len(batch) < self._size:
-            entry = jobs.popleft()
-            job = entry[1]
+        for number, (_, job) in enumerate(batch):
             key = (bytes(job.partition), b"" if job.sort is None else bytes(job.sort))
             if key in keys:
-                twice.append(entry)
-                continue
+                return batch[:number]
             keys.add(key)
-            batch.append(entry)
-        jobs.extendleft(reversed(twice))
         return batch
 
     def finished(self, batch: list[tuple[Unit, Any]]) -> None:

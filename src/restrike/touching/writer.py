@@ -66,6 +66,7 @@ class Prepared(msgspec.Struct):
     jobs: Sequence[Any]
     counts: Counts
     failed: Sequence[tuple[bytes, Verdict]] = ()
+    recovered: Sequence[Outcome] = ()  # what became of writes of a killed process, as it shows only now
 
 
 class Writer(Protocol):
@@ -184,11 +185,14 @@ class MarkerWriter(_Update):
         """The marker itself is the record."""
 
     def can_do_without_returning(self, message: str) -> bool:
-        """Where the service refuses RETURNING in a batch: goes over to a condition. False if that is done already."""
-        if self._conditional or self._api != "partiql" or "RETURNING" not in message.upper():
+        """Where the service refuses RETURNING: goes over to a condition. True for every statement so refused.
+
+        There are many of them: the rest of the batch, and the batches that were under way."""
+        if self._api != "partiql" or "RETURNING" not in message.upper():
             return False
-        self._conditional = True
-        self._shape()
+        if not self._conditional:
+            self._conditional = True
+            self._shape()
         return True
 
 
@@ -224,6 +228,7 @@ class CounterWriter(_Update):
         failed: list[tuple[bytes, Verdict]] = []
         new: list[tuple[bytes, str | None, str]] = []
         dropped: list[bytes] = []
+        recovered: list[Outcome] = []
 
         for key in keys:
             value = numbers.get(key, _ABSENT)
@@ -233,6 +238,8 @@ class CounterWriter(_Update):
                     outcome = _what_happened(value, before, after)
                     if outcome is not None:
                         self.unsaved.append((key, outcome))
+                        if epoch == self._epoch:
+                            recovered.append(outcome)
                     else:
                         jobs.append(_job(self._table, key, before, after, resumed=True))
                         continue
@@ -263,7 +270,7 @@ class CounterWriter(_Update):
                 counts.failed += 1
                 failed.append((key, verdict))
         self._ledger.intend(self._run, self._epoch, new, instead_of=dropped)
-        return Prepared(jobs, counts, failed)
+        return Prepared(jobs, counts, failed, recovered)
 
     async def execute(self, jobs: Sequence[Job]) -> tuple[list[StatementAnswer], float | None]:
         return await self._send([self._statement(job) for job in jobs])

@@ -1,0 +1,133 @@
+"""`make bench`: what a touched item costs, beside the plain boto3 loops, against a stub of the service.
+
+Each figure is the median of several runs, each in a process of its own; the commands take turns, so that a
+machine that changes its speed changes it for all. Prints the table and writes `bench/results.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.stub import Stub, running
+
+RUNS = 3
+ROOT = Path(__file__).parent.parent
+TIMEOUT_S = 600
+
+
+def measure(stub: Stub, *command: str) -> dict[str, Any]:
+    """One run of `python -m COMMAND` against the stub; what it measured of itself."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RESTRIKE_"))}
+    environment |= {
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    if stub.ca_file:
+        environment["AWS_CA_BUNDLE"] = stub.ca_file
+    answer = subprocess.run(
+        [sys.executable, "-m", *command, "--endpoint", stub.endpoint_url],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    if answer.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{answer.stderr}")
+    measured: dict[str, Any] = json.loads(answer.stdout)
+    return measured
+
+
+def median_us(runs: list[dict[str, Any]]) -> float:
+    """CPU microseconds an item."""
+    return float(statistics.median(run["cpu_s"] / run["items"] * 1e6 for run in runs))
+
+
+def touch_rows(scale: float) -> list[tuple[str, str, str, str]]:
+    """Rows of (what, figure, to reach, reached) for touch."""
+    some, many = int(100_000 * scale), int(1_000_000 * scale)
+    names = ("restrike", "tls", "verify", "update-item", "batch")
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for _ in range(RUNS):
+        with running(items=some) as stub:
+            runs["restrike"].append(measure(stub, "bench.touch", "--items", str(some)))
+            runs["update-item"].append(
+                measure(stub, "bench.baselines", "update-item", "--items", str(int(5_000 * scale)))
+            )
+            runs["batch"].append(measure(stub, "bench.baselines", "batch-execute", "--items", str(int(50_000 * scale))))
+        with running(items=some, tls=True) as stub:
+            runs["tls"].append(measure(stub, "bench.touch", "--items", str(some)))
+        with running(items=some, stream=True) as stub:
+            runs["verify"].append(measure(stub, "bench.touch", "--items", str(some), "--verify"))
+    with running(items=many) as stub:
+        large = measure(stub, "bench.touch", "--items", str(many))
+
+    us = {name: median_us(runs[name]) for name in names}
+    small_mb = statistics.median(run["peak_rss_mb"] for run in runs["restrike"])
+    growth = large["peak_rss_mb"] / small_mb
+    against_update, against_batch = us["update-item"] / us["restrike"], us["batch"] / us["restrike"]
+    return [
+        ("restrike touch, HTTP", f"{us['restrike']:.1f} µs CPU an item", "≤ 10", met(us["restrike"] <= 10)),
+        ("restrike touch, TLS", f"{us['tls']:.1f} µs CPU an item", "≤ 12", met(us["tls"] <= 12)),
+        ("restrike touch, with the proof from the stream", f"{us['verify']:.1f} µs CPU an item", "", ""),
+        ("boto3 update_item, one by one", f"{us['update-item']:.0f} µs CPU an item", "", ""),
+        ("boto3 batch_execute_statement, 25 at a time", f"{us['batch']:.1f} µs CPU an item", "", ""),
+        ("boto3 update_item : restrike", f"{against_update:.0f} ×", "≥ 80", met(against_update >= 80)),
+        ("boto3 batch : restrike", f"{against_batch:.1f} ×", "≥ 4", met(against_batch >= 4)),
+        (f"peak memory, {some:,} items", f"{small_mb:.0f} MB", "≤ 100", met(small_mb <= 100)),
+        (f"peak memory, {many:,} items", f"{large['peak_rss_mb']:.0f} MB", "≤ 100", met(large["peak_rss_mb"] <= 100)),
+        ("the second : the first", f"{growth:.2f}", "0.9 to 1.1", met(0.9 <= growth <= 1.1)),
+    ]
+
+
+def met(reached: bool) -> str:
+    return "yes" if reached else "**no**"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="a part of the items, for a quick look")
+    given = parser.parse_args()
+    sections = [("touch", touch_rows(given.scale))]
+    lines = [
+        "# Benchmarks",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {cpu_name()}, {os.cpu_count()} cores, "
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}. `make bench` writes this file.",
+        "",
+        "The service is a stub in its own process with canned pages of 400-byte items; the figure is the client's CPU,",
+        f"user and system, in the median of {RUNS} runs. Scan and ledger are in it.",
+    ]
+    for name, rows in sections:
+        lines += ["", f"## {name}", "", "| | measured | to reach | reached |", "|---|---|---|---|"]
+        lines += [f"| {' | '.join(row)} |" for row in rows]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if given.scale == 1.0:
+        (Path(__file__).parent / "results.md").write_text(text, encoding="utf-8")
+
+
+def cpu_name() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown processor"
+
+
+if __name__ == "__main__":
+    main()

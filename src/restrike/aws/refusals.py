@@ -1,0 +1,78 @@
+"""What a service says when it refuses, as our exceptions: one table from error code to exception, and the hints."""
+
+from __future__ import annotations
+
+from restrike.errors import (
+    AccessDenied,
+    AwsError,
+    BadCredentials,
+    ExpiredIterator,
+    Invalid,
+    NotFound,
+    ServiceFault,
+    Throttled,
+    TrimmedData,
+    Unreachable,
+)
+
+ERRORS: dict[str, type[AwsError]] = {
+    "AccessDenied": AccessDenied,
+    "AccessDeniedException": AccessDenied,
+    "NotAuthorizedException": AccessDenied,
+    "ResourceNotFoundException": NotFound,
+    "ResourceNotFound": NotFound,
+    "ValidationException": Invalid,
+    "ValidationError": Invalid,
+    "SerializationException": Invalid,
+    "ThrottlingException": Throttled,
+    "ThrottlingError": Throttled,
+    "Throttling": Throttled,
+    "ProvisionedThroughputExceededException": Throttled,
+    "ProvisionedThroughputExceeded": Throttled,
+    "RequestLimitExceeded": Throttled,
+    "LimitExceededException": Throttled,
+    "TooManyRequestsException": Throttled,
+    "InternalServerError": ServiceFault,
+    "InternalFailure": ServiceFault,
+    "ServiceUnavailable": ServiceFault,
+    "ServiceUnavailableException": ServiceFault,
+    "ExpiredIteratorException": ExpiredIterator,
+    "TrimmedDataAccessException": TrimmedData,
+    "ExpiredTokenException": BadCredentials,
+    "ExpiredToken": BadCredentials,
+    "RequestExpired": BadCredentials,
+    "UnrecognizedClientException": BadCredentials,
+    "InvalidClientTokenId": BadCredentials,
+    "InvalidSignatureException": BadCredentials,
+    "MissingAuthenticationTokenException": BadCredentials,
+    "MissingAuthenticationToken": BadCredentials,
+    "IncompleteSignatureException": BadCredentials,
+}
+"""A service's error code → our exception. What is not here is an AwsError, or a ServiceFault from status 500 on."""
+
+_HINTS: dict[type[AwsError], str] = {
+    AccessDenied: "Allow that action to these credentials, or use others (--profile).",
+    NotFound: "Check the name, --region and --endpoint-url.",
+    Throttled: "Try again later, or slower (--rate, --max-wcu).",
+    ServiceFault: "The service failed; what is done is saved. Run the command again.",
+    BadCredentials: "Log in again, or set other credentials (--profile); then run the command again.",
+}
+
+EXPIRED_TOKEN_CODES = frozenset({"ExpiredTokenException", "ExpiredToken", "RequestExpired"})
+
+
+def error_for(operation: str, code: str, message: str, status: int = 400, reasons: tuple[str, ...] = ()) -> AwsError:
+    """The exception for an error answer of a service."""
+    kind = ERRORS.get(code) or (ServiceFault if status >= 500 else AwsError)
+    text = f"{operation}: {code}: {message}" if message else f"{operation}: {code or status}"
+    return kind(text, _HINTS.get(kind, ""), code=code, operation=operation, status=status, throttling_reasons=reasons)
+
+
+def unreachable(operation: str, url: str, cause: BaseException) -> Unreachable:
+    """The exception for a call that got no answer."""
+    what = str(cause) or type(cause).__name__
+    return Unreachable(
+        f"{operation}: no answer from {url}: {what}",
+        "Check the network, --region and --endpoint-url; then run the command again.",
+        operation=operation,
+    )
