@@ -11,8 +11,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "restrike"
 LAYERS = [
     {"cli"},
-    {"touching", "local"},
-    {"aws", "ledger"},
+    {"touching", "replaying", "local"},
+    {"aws", "ledger", "stopping"},
     {"model"},
     {"errors"},
 ]

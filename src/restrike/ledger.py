@@ -53,6 +53,13 @@ CREATE TABLE IF NOT EXISTS counters (
   outcome TEXT, seen INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS replays (
+  run TEXT PRIMARY KEY, counts BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lane_places (
+  run TEXT NOT NULL, lane INTEGER NOT NULL, shard TEXT NOT NULL, place TEXT NOT NULL,
+  PRIMARY KEY (run, lane, shard)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS leftovers (
   run TEXT NOT NULL, key BLOB NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
   PRIMARY KEY (run, key)
@@ -63,7 +70,8 @@ CREATE TABLE IF NOT EXISTS leftovers (
 class Run(msgspec.Struct):
     """One row of the ledger. Times in epoch seconds; `request` is what the verb needs to go on, as JSON.
 
-    `counts` is what is shown; `unit_counts` leaves out what a counter's own rows tell.
+    `counts` is what is shown (of a replay: what was delivered as `fired`); `unit_counts` leaves out what a
+    counter's own rows tell.
     """
 
     name: str
@@ -245,7 +253,7 @@ class Ledger:
 
     def delete(self, name: str) -> None:
         """Forgets a run that never began."""
-        for table in ("places", "stream_places", "keys", "counters", "leftovers"):
+        for table in ("places", "stream_places", "keys", "counters", "leftovers", "replays", "lane_places"):
             self._db.execute(f"DELETE FROM {table} WHERE run = ?", (name,))  # noqa: S608 - our own table names
         self._db.execute("DELETE FROM runs WHERE name = ?", (name,))
         shutil.rmtree(self.folder(name), ignore_errors=True)
@@ -473,3 +481,39 @@ class Ledger:
             (code, message, name, epoch),
         )
         return cursor.rowcount
+
+    # ── replays ──────────────────────────────────────────────────────────────────────────────────────────
+
+    FLOOR = -1
+    """The lane under which a shard's floor stands: all up to there is done, in every lane."""
+
+    def save_replay(
+        self,
+        name: str,
+        *,
+        counts: Counts,
+        replay_counts: bytes,
+        lane_places: Mapping[tuple[int, str], int],
+        elapsed_s: float,
+    ) -> None:
+        """One transaction: the counts, and the places that moved, by (lane, shard)."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE runs SET counts = ?, elapsed_s = ?, updated_at = ? WHERE name = ?",
+                (msgspec.json.encode(counts), elapsed_s, time.time(), name),
+            )
+            self._db.execute("INSERT OR REPLACE INTO replays VALUES (?, ?)", (name, replay_counts))
+            # As text: a sequence number has more digits than SQLite's integers.
+            self._db.executemany(
+                "INSERT OR REPLACE INTO lane_places VALUES (?, ?, ?, ?)",
+                [(name, lane, shard, str(place)) for (lane, shard), place in lane_places.items()],
+            )
+
+    def replay_counts(self, name: str) -> bytes | None:
+        row = self._db.execute("SELECT counts FROM replays WHERE run = ?", (name,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def lane_places(self, name: str) -> dict[tuple[int, str], int]:
+        """The places of each lane and, under FLOOR, of each shard."""
+        rows = self._db.execute("SELECT lane, shard, place FROM lane_places WHERE run = ?", (name,))
+        return {(lane, shard): int(place) for lane, shard, place in rows}

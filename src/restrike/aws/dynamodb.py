@@ -47,6 +47,8 @@ def get_items(aws: Aws, table: str, keys: Sequence[Key], *, attributes: Sequence
 
     botocore decodes `B` to bytes, so this is for looking at items, not for passing them on.
     """
+    if not keys:
+        return []
     request: dict[str, Any] = {"Keys": [_for_botocore(key) for key in keys], "ConsistentRead": True}
     if attributes:
         names = {f"#a{number}": name for number, name in enumerate(attributes)}
@@ -191,7 +193,7 @@ def page_decoder(fields: Mapping[str, str | None]) -> Callable[[bytes, str], Pag
         rename={"items": "Items", "last_key": "LastEvaluatedKey", "consumed": "ConsumedCapacity"},
     )
     decoder = msgspec.json.Decoder(answer)
-    picked = item is not dict[str, msgspec.Raw]
+    picked = item != dict[str, msgspec.Raw]
 
     def read(body: bytes, operation: str) -> Page:
         page: Any = decode(decoder, body, operation)

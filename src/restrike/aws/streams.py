@@ -163,6 +163,7 @@ class Follower:
         self._shards: dict[str, Shard] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._behind: set[str] = set()  # shards that have not come to their end since `mark`
+        self._marks = 0
 
     async def prepare(self, starts: Mapping[str, Start], *, otherwise: Start) -> None:
         """Takes an iterator for each shard that has a start; for the others by `otherwise`.
@@ -215,6 +216,7 @@ class Follower:
         try:
             for shard_id in list(self._iterators):
                 self._start(shard_id)
+            await self._adopt_children()
             while True:
                 waiting = asyncio.create_task(asyncio.sleep(REFRESH_SHARDS_S))
                 done, _ = await asyncio.wait({*self._tasks, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -222,7 +224,10 @@ class Follower:
                 for task in done - {waiting}:
                     self._tasks.discard(task)
                     task.result()
+                self._shards = await list_shards(self._wire, self._arn)
                 await self._adopt_children()
+                # Only now: its children are to be read before the stream is at its end.
+                self._behind.difference_update(task.get_name() for task in done)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -231,6 +236,7 @@ class Follower:
     def mark(self) -> None:
         """From now on `caught_up` asks whether every shard was read to what is its end now, or later."""
         self._behind = {task.get_name() for task in self._tasks}
+        self._marks += 1
 
     @property
     def caught_up(self) -> bool:
@@ -239,12 +245,12 @@ class Follower:
 
     def _start(self, shard_id: str) -> None:
         task = asyncio.create_task(self._read_shard(shard_id), name=shard_id)
-        task.add_done_callback(lambda _: self._behind.discard(shard_id))
         self._tasks.add(task)
+        if self._marks:
+            self._behind.add(shard_id)
 
     async def _adopt_children(self) -> None:
         """Starts the shards whose parent is read to its end: where they were left, else at their oldest record."""
-        self._shards = await list_shards(self._wire, self._arn)
         reading = {task.get_name() for task in self._tasks}
         for shard_id, shard in self._shards.items():
             parent = shard.parent_shard_id
@@ -255,12 +261,14 @@ class Follower:
             await self._take_iterator(shard_id, Start(after=self._positions.get(shard_id)))
             if shard_id in self._iterators:
                 self._start(shard_id)
+                reading.add(shard_id)
 
     async def _read_shard(self, shard_id: str) -> None:
         iterator: str | None = self._iterators.pop(shard_id)
         pause_s = IDLE_POLL_S
         while iterator is not None:
             request = msgspec.json.encode({"ShardIterator": iterator, "Limit": MAX_RECORDS})
+            marks = self._marks
             try:
                 body = await self._wire.call("GetRecords", request)
             except ExpiredIterator:
@@ -276,7 +284,8 @@ class Follower:
                 await asyncio.sleep(pause_s)
                 continue
             page = decode(self._decoder, body, "GetRecords")
-            if len(page.records) < SHORT_PAGE:
+            # A page that was asked for before the mark says nothing about what came after it.
+            if len(page.records) < SHORT_PAGE and page.next_iterator is not None and marks == self._marks:
                 self._behind.discard(shard_id)
             if page.records:
                 position = self._on_page(shard_id, page.records)

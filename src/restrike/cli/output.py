@@ -47,19 +47,46 @@ def money(usd: float) -> str:
     return "less than $0.01" if 0 < usd < 0.01 else f"${usd:,.2f}"
 
 
+class Rows:
+    """Lines of a name and a value on stderr; long values are folded under themselves on a terminal."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, str]] = []
+
+    def __call__(self, name: str, value: str) -> None:
+        self._rows.append((name, value))
+
+    def show(self) -> None:
+        width = max(len(name) for name, _ in self._rows) + 1
+        if not sys.stderr.isatty():
+            for name, value in self._rows:
+                click.echo(f"{name:{width}} {value}", err=True)
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in self._rows:
+            table.add_row(Text(name, style="yellow" if name == "warning" else "bold"), Text(value))
+        stderr().print(table)
+
+
+def show_columns(header: list[str], rows: list[list[str]], numbers: frozenset[str]) -> None:
+    """A table on stdout, one row a line whatever the width: made to be read and to be cut."""
+    widths = [max(len(line[at]) for line in [header, *rows]) for at in range(len(header))]
+    for line in [header, *rows]:
+        cells = [
+            cell.rjust(width) if name in numbers else cell.ljust(width)
+            for name, cell, width in zip(header, line, widths, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
 def show_plan(plan: TouchPlan) -> None:
     """The plan for people, on stderr; the command that executes it stands last."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = stderr()
-    rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    rows.add_column(no_wrap=True, style="bold")
-    rows.add_column(overflow="fold")
-
-    def row(name: str, value: str) -> None:
-        rows.add_row(name, escape(value))
-
+    row = Rows()
     row("table", f"{plan.table_arn}")
     row("account", f"{plan.account}, Region {plan.region}, endpoint {plan.endpoint}")
     row("selection", plan.selection)
@@ -89,10 +116,9 @@ def show_plan(plan: TouchPlan) -> None:
         row("consumer", f"{consumer.name}: {signs[consumer.fires]}; {consumer.why}")
     row("consumers", plan.consumers_note)
     for warning in plan.warnings:
-        rows.add_row("[yellow]warning[/]", escape(warning.message))
-    console.print(rows)
-    console.print("Nothing was written. To do it:", style="bold")
-    # Not through Rich: a command must not be wrapped.
+        row("warning", warning.message)
+    row.show()
+    click.echo("Nothing was written. To do it:", err=True)
     click.echo(f"  {plan.command}", err=True)
 
 

@@ -61,20 +61,15 @@ def list_runs(ledger: str | None, as_json: bool) -> None:
     if as_json:
         output.print_json({"runs": summaries})
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("run", "state", "table", "selected", "fired", "already", "failed", "seen", "leftover", "updated"):
-        table.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
-    for each in summaries:
-        table.add_row(
-            each["run"], each["state"], each["table"], *(_number(each[name]) for name in _NUMBERS), each["updated_at"]
-        )
-    Console(highlight=False).print(table)
+    texts, numbers = ["run", "verb", "state", "table"], list(NUMBERS)
+    rows = [
+        [*(each[name] for name in texts), *(_number(each[name]) for name in numbers), each["updated_at"]]
+        for each in summaries
+    ]
+    output.show_columns([*texts, *numbers, "updated"], rows, frozenset(numbers))
 
 
-_NUMBERS = ("selected", "fired", "already", "failed", "seen", "leftover")
+NUMBERS = ("selected", "fired", "already", "failed", "seen", "leftover")
 
 
 def _number(value: int | None) -> str:

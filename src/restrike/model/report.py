@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -89,3 +90,70 @@ class TouchReport(msgspec.Struct):
         if self.failed:
             return 1
         return 6 if self.leftover else 0
+
+
+class ReplayReport(msgspec.Struct):
+    """The result of a replay. Counts are of records; `first_s` and `last_s` are creation times in epoch seconds."""
+
+    run: str
+    source: str
+    target: str
+    state: State
+    selected: int
+    filtered: int
+    delivered: int
+    skipped_superseded: int
+    skipped_deleted: int
+    failed: int
+    batches: int
+    invocations: int
+    fidelity: dict[str, int]
+    first_s: float | None
+    last_s: float | None
+    elapsed_s: float
+    records_per_s: float
+    ended: str
+    gaps: int
+    on_failure: str | None
+    verb: str = "replay"
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "run": self.run,
+            "verb": self.verb,
+            "source": self.source,
+            "target": self.target,
+            "state": self.state,
+            "selected": self.selected,
+            "filtered": self.filtered,
+            "delivered": self.delivered,
+            "skipped_superseded": self.skipped_superseded,
+            "skipped_deleted": self.skipped_deleted,
+            "failed": self.failed,
+            "batches": self.batches,
+            "invocations": self.invocations,
+            "fidelity": self.fidelity,
+            "first": _iso(self.first_s),
+            "last": _iso(self.last_s),
+            "elapsed_s": self.elapsed_s,
+            "records_per_s": self.records_per_s,
+            "ended": self.ended,
+            "gaps": self.gaps,
+            "on_failure": self.on_failure,
+        }
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 records were given up, 4 the source lacks records, 130 interrupted, 5 delivery failed."""
+        if self.state == "INTERRUPTED":
+            return 130
+        if self.state == "FAILED":
+            return 5
+        if self.failed:
+            return 1
+        return 4 if self.gaps else 0
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

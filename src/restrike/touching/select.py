@@ -115,7 +115,8 @@ class Selector:
             self._fields["sort"] = table.key.sort.name
         index = table.index(selection.index) if selection.index else None
         if index is not None:
-            self._fields |= {f"index_{number}": name for number, name in enumerate(index.key.names)}
+            further = [name for name in index.key.names if name not in table.key.names]
+            self._fields |= {f"index_{number}": name for number, name in enumerate(further)}
         # What the index does not hold cannot be asked of it.
         if attribute is not None and (index is None or index.projects(attribute)):
             self._fields["value"] = attribute

@@ -1,0 +1,123 @@
+"""The README and the docs say what is so: every command is run, or held against the Makefile and `--help`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from restrike.aws import dynamodb
+from restrike.aws.session import Aws
+from restrike.cli.main import VERBS, cli
+from restrike.local import demo
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RESTRIKE = [sys.executable, "-c", "from restrike.cli.main import main; main()"]
+VARYING = re.compile(r"127\.0\.0\.1:\d+|\d+(\.\d+)? read units|\"(elapsed_s|items_per_s)\": [\d.]+|\S+T\S+\+00:00")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(page: Path) -> list[tuple[str, str]]:
+    """(command, output) of every `$ command` in the page's console blocks."""
+    found = []
+    for block in blocks(page, "console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            found.append((command, output))
+    return found
+
+
+def expected_lines(output: str) -> list[str]:
+    return [VARYING.sub("~", line.rstrip()) for line in output.splitlines() if line.strip() not in ("", "…")]
+
+
+@pytest.fixture
+def shop(dynamodb_local: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The README's table `orders`, as the demo has it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local)
+    client = Aws().client("dynamodb")
+    if "orders" in client.list_tables()["TableNames"]:
+        client.delete_table(TableName="orders")
+
+    async def load() -> None:
+        async with dynamodb.connect(Aws(), connections=8) as wire:
+            table = demo.Shop(wire)
+            await table.open()
+            await table.load(demo.orders())
+
+    asyncio.run(load())
+    return dynamodb_local
+
+
+def test_the_readmes_commands_print_what_it_says(shop: str) -> None:
+    """In the README's order, in one ledger; lines with … between them may have others between."""
+    ran = 0
+    for command, output in commands(ROOT / "README.md"):
+        words = shlex.split(command.replace("make demo", "restrike demo"))
+        if words[0] != "restrike":
+            continue
+        answer = subprocess.run([*RESTRIKE, *words[1:]], capture_output=True, text=True, timeout=60, env=os.environ)
+        printed = [VARYING.sub("~", line.rstrip()) for line in (answer.stdout + answer.stderr).splitlines()]
+        for line in expected_lines(output):
+            assert line in printed, f"{command}: {answer.stdout}{answer.stderr}"
+        ran += 1
+    assert ran >= 6
+
+
+def test_the_readmes_python_runs(shop: str) -> None:
+    for block in blocks(ROOT / "README.md", "python"):
+        answer = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=60)
+        assert answer.stdout == "200 ['marker-stays']\n200 200\n", answer.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_the_docs_exists(page: Path) -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for command, _ in commands(page):
+        words = [word for word in shlex.split(command) if "=" not in word or word.startswith("-")]
+        if words[0] == "make":
+            assert set(words[1:]) <= targets, command
+        elif words[0] == "restrike":
+            exists(words[1:], command)
+
+
+def exists(words: list[str], command: str) -> None:
+    """The verb, its subcommand and each flag stand in `--help`."""
+    path = [words[0]]
+    if words[0] in ("runs", "local"):
+        path.append(words[1])
+    text = help_of(*path)
+    for word in words:
+        if word.startswith("--"):
+            assert re.search(rf"{re.escape(word)}\b", text), f"{command}: {word} is not in --help"
+
+
+def help_of(*path: str) -> str:
+    answer = CliRunner().invoke(cli, [*path, "--help"])
+    assert answer.exit_code == 0, answer.output
+    return answer.output
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_and_stands_in_the_docs(verb: str) -> None:
+    assert help_of(verb)
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert any(f"restrike {verb}" in text or f"make {verb}" in text for text in texts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
