@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from restrike.ledger import Ledger, Leftover, Run
 from restrike.model.report import Counts, State, TouchReport
 from restrike.model.selection import KeyList, Selection
 from restrike.model.table import TableInfo
+from restrike.running import Stop
 from restrike.touching.keys import KeyFile, sort_bytes
 from restrike.touching.pace import Pace, PaceOptions
 from restrike.touching.select import Limit, Places, Selector, Unit
@@ -122,7 +121,7 @@ class Touch:
         self._done_before = run.counts.selected
         self._slots = asyncio.Semaphore(options.concurrency)
         self._sending: set[asyncio.Task[None]] = set()
-        self._stop = asyncio.Event()
+        self._stop = Stop()
         self._cancelled = False
         self._proof: Proof | None = None
         self._failed_unsaved: list[Leftover] = []
@@ -136,7 +135,7 @@ class Touch:
         """Runs to the end, the limit, an interruption or a failure. A failure is raised, its report attached."""
         self._ledger.set_state(self._run.name, "RUNNING")
         try:
-            with self._signals():
+            with self._stop.on_signals():
                 async with contextlib.AsyncExitStack() as stack:
                     wire = await stack.enter_async_context(
                         dynamodb.connect(self._aws, connections=self._options.concurrency + 16)
@@ -158,28 +157,6 @@ class Touch:
     def stop(self) -> None:
         """Ends the run as soon as what is in flight is finished and saved."""
         self._stop.set()
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM stop the run; a second one ends the process at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-
-        def stop() -> None:
-            self.stop()
-            for number in numbers:
-                loop.remove_signal_handler(number)
-
-        for number in numbers:
-            loop.add_signal_handler(number, stop)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
 
     def _make_writer(self, wire: Wire) -> None:
         options, run = self._options, self._run

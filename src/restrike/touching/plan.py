@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
-import random
-import re
 import shutil
-import string
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -30,6 +24,7 @@ from restrike.model.plan import Consumer, Estimate, Items, PlanWarning, TouchPla
 from restrike.model.report import Counts, TouchReport
 from restrike.model.selection import KeyList, KeyQuery, Scan, Selection, Strand, identity, projected, strands
 from restrike.model.table import AttributeValue, KeyAttribute, TableInfo, canonical_key, key_value
+from restrike.running import default_name, run_to_end
 from restrike.touching.engine import OnProgress, Options, Touch
 from restrike.touching.keys import KeyFile
 from restrike.touching.pace import PaceOptions, seconds_on_one_partition
@@ -41,8 +36,6 @@ SAMPLE_ITEMS = 100
 SHOWN_KEYS = 5
 EXAMINED_ITEMS = 5  # read whole, to try the consumers' filters on
 SAFE_READERS = 1  # known readers of a shard that leave room for one more
-
-T = TypeVar("T")
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -212,22 +205,12 @@ def resume(ledger: Ledger, name: str, *, force: bool = False, on_progress: OnPro
     return _execute(aws, table, saved, ledger, ledger.get(name), True, on_progress)
 
 
-def run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Runs the coroutine; in a thread of its own where this one has an event loop already (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
-
-
 # ── planning ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def plan(request: TouchRequest) -> Plan:
     """Looks at everything that the touch depends on; raises UsageError for what must not be tried."""
-    name = request.run or default_name(request.table)
+    name = request.run or default_name("touch", request.table)
     check_run_name(name)
     _check_options(request)
     aws = Aws(request.aws)
@@ -244,13 +227,6 @@ def plan(request: TouchRequest) -> Plan:
             "Choose another with --marker or --counter.",
         )
     return run_to_end(_look(request, name, aws, table))
-
-
-def default_name(table: str) -> str:
-    """`touch-TABLE-UTCTIME-xxxx`: the last four are random, so that two people at one second differ."""
-    stem = re.sub(r"[^.A-Za-z0-9_-]", "-", table.rpartition("/")[2])[:36]
-    tail = "".join(random.choices(string.ascii_lowercase + string.digits, k=4))  # noqa: S311 - no secret
-    return f"touch-{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{tail}"
 
 
 def _check_options(request: TouchRequest) -> None:

@@ -1,12 +1,37 @@
-"""The wish to stop: from SIGINT, SIGTERM, or whoever holds the run."""
+"""What every run needs: a name, an event loop of its own, and the wish to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+import re
 import signal
+import string
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def default_name(verb: str, what: str) -> str:
+    """`VERB-WHAT-UTCTIME-xxxx`: the last four are random, so that two people at one second differ."""
+    stem = re.sub(r"[^.A-Za-z0-9_-]", "-", what.rpartition("/")[2])[:35]
+    tail = "".join(random.choices(string.ascii_lowercase + string.digits, k=4))  # noqa: S311 - no secret
+    return f"{verb}-{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{tail}"
+
+
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Runs the coroutine; in a thread of its own where this one has an event loop already (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 class Stop:
