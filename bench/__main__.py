@@ -1,4 +1,5 @@
-"""`make bench`: what a touched item costs, beside the plain boto3 loops, against a stub of the service.
+"""`make bench`: what a touched item costs, beside the plain boto3 loops, against a stub of the service; and what
+a replayed record costs, beside doing it by hand.
 
 Each figure is the median of several runs, each in a process of its own; the commands take turns, so that a
 machine that changes its speed changes it for all. Prints the table and writes `bench/results.md`.
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 600
 
 
-def measure(stub: Stub, *command: str) -> dict[str, Any]:
+def measure(stub: Stub | None, *command: str) -> dict[str, Any]:
     """One run of `python -m COMMAND` against the stub; what it measured of itself."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RESTRIKE_"))}
     environment |= {
@@ -32,10 +33,11 @@ def measure(stub: Stub, *command: str) -> dict[str, Any]:
         "AWS_SECRET_ACCESS_KEY": "bench",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    if stub.ca_file:
+    where = ["--endpoint", stub.endpoint_url] if stub is not None else []
+    if stub is not None and stub.ca_file:
         environment["AWS_CA_BUNDLE"] = stub.ca_file
     answer = subprocess.run(
-        [sys.executable, "-m", *command, "--endpoint", stub.endpoint_url],
+        [sys.executable, "-m", *command, *where],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -90,6 +92,35 @@ def touch_rows(scale: float) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def replay_rows(scale: float) -> list[tuple[str, str, str, str]]:
+    """Rows for replay: the same records through restrike and by hand, in turn."""
+    some, many = int(100_000 * scale), int(1_000_000 * scale)
+    runs: dict[str, list[dict[str, Any]]] = {"restrike": [], "plain": []}
+    for _ in range(RUNS):
+        for name, measured in runs.items():
+            measured.append(measure(None, "bench.replay", name, "--records", str(some)))
+    large = measure(None, "bench.replay", "restrike", "--records", str(many))
+    busy = measure(None, "bench.replay", "lanes", "--records", str(int(200_000 * scale)))["lanes_busy"]
+    us = {name: median_us(measured) for name, measured in runs.items()}
+    ratio = us["plain"] / us["restrike"]
+    small_mb = statistics.median(run["peak_rss_mb"] for run in runs["restrike"])
+    growth = large["peak_rss_mb"] / small_mb
+    return [
+        (
+            "restrike, pages to events",
+            f"{us['restrike']:.1f} µs CPU a record",
+            "≤ 7",
+            met(us["restrike"] <= 7),
+        ),
+        ("json.loads and json.dumps", f"{us['plain']:.1f} µs CPU a record", "", ""),
+        ("the second : the first", f"{ratio:.1f} ×", "≥ 3", met(ratio >= 3)),
+        (f"peak memory, {some:,} records", f"{small_mb:.0f} MB", "", ""),
+        (f"peak memory, {many:,} records", f"{large['peak_rss_mb']:.0f} MB", "", ""),
+        ("the second : the first", f"{growth:.2f}", "0.9 to 1.1", met(0.9 <= growth <= 1.1)),
+        ("64 lanes kept busy at 50 ms a batch", f"{busy:.1%}", "≥ 95 %", met(busy >= 0.95)),
+    ]
+
+
 def met(reached: bool) -> str:
     return "yes" if reached else "**no**"
 
@@ -99,15 +130,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the items, for a quick look")
     given = parser.parse_args()
-    sections = [("touch", touch_rows(given.scale))]
+    sections = [("touch", touch_rows(given.scale)), ("replay", replay_rows(given.scale))]
     lines = [
         "# Benchmarks",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {cpu_name()}, {os.cpu_count()} cores, "
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}. `make bench` writes this file.",
         "",
-        "The service is a stub in its own process with canned pages of 400-byte items; the figure is the client's CPU,",
-        f"user and system, in the median of {RUNS} runs. Scan and ledger are in it.",
+        "The figure is CPU, user and system, in the median of "
+        f"{RUNS} runs. Touch: the service is a stub in its own process with",
+        "canned pages of 400-byte items; scan and ledger are in it. Replay: records of 2 KB with both images, one",
+        "in ten filtered out, batches of 100; ledger in it.",
     ]
     for name, rows in sections:
         lines += ["", f"## {name}", "", "| | measured | to reach | reached |", "|---|---|---|---|"]

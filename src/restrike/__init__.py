@@ -14,9 +14,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from restrike.model.record import Record
+    from restrike.replaying.plan import Plan as ReplayPlan
     from restrike.touching.plan import Plan
 
-__all__ = ["touch"]
+__all__ = ["records", "replay", "touch"]
 
 
 def touch(table: str, **request: Any) -> Plan:
@@ -32,3 +36,32 @@ def touch(table: str, **request: Any) -> Plan:
 
     settings = {name: request.pop(name) for name in ("region", "profile", "endpoint_url") if name in request}
     return plan(TouchRequest(table=table, aws=AwsSettings(**settings), **request))
+
+
+def replay(source: str, to: str, **request: Any) -> ReplayPlan:
+    """Plans a replay of a source's records to one target; `plan.execute(on_progress=…)` delivers them.
+
+    Keyword arguments are the fields of `restrike.replaying.request.ReplayRequest` and of its `FilterRequest`
+    (`since`, `until`, `last`, `key`, `event`, `pattern`, `where`, `limit`), and `region`, `profile`, `endpoint_url`.
+    The items of a `table:` source are chosen by `selection=TouchRequest(…)`.
+    """
+    from restrike.replaying.plan import plan
+
+    return plan(_replay_request(source, to, request))
+
+
+def records(source: str, **request: Any) -> Iterator[Record]:
+    """The records of a source that pass the window and filters; arguments as for `replay`."""
+    from restrike.replaying.plan import read_records
+
+    return read_records(_replay_request(source, "-", request))
+
+
+def _replay_request(source: str, to: str, request: dict[str, Any]) -> Any:
+    from restrike.aws.settings import AwsSettings
+    from restrike.replaying.filters import FilterRequest
+    from restrike.replaying.request import ReplayRequest
+
+    settings = {name: request.pop(name) for name in ("region", "profile", "endpoint_url") if name in request}
+    filters = {name: request.pop(name) for name in FilterRequest.__struct_fields__ if name in request}
+    return ReplayRequest(source=source, to=to, filters=FilterRequest(**filters), aws=AwsSettings(**settings), **request)

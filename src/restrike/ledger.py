@@ -117,7 +117,8 @@ def default_path() -> Path:
 
 
 def check_run_name(name: str) -> None:
-    if not RUN_NAME.fullmatch(name):
+    # A run has a folder of its name: dots alone would name another.
+    if not RUN_NAME.fullmatch(name) or not name.strip("."):
         raise UsageError(f"{name!r} is no name for a run", "Use 1 to 64 letters, digits, dots, dashes and underscores.")
 
 
@@ -481,6 +482,13 @@ class Ledger:
             (code, message, name, epoch),
         )
         return cursor.rowcount
+
+    def relax(self) -> None:
+        """From now on a commit survives the process, but not a power cut: what it held is then delivered again.
+
+        A replay commits after every batch; waiting for the disk each time would cost more than the batch.
+        """
+        self._db.execute("PRAGMA synchronous=NORMAL")
 
     # ── replays ──────────────────────────────────────────────────────────────────────────────────────────
 

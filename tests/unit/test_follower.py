@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restrike.aws import streams
+from restrike.aws.refusals import error_for
 from restrike.aws.streams import Follower, Start, list_shards, records_decoder, shard_iterator
-from restrike.aws.wire import Wire, error_for
+from restrike.aws.wire import Wire
 from restrike.errors import AccessDenied, AwsError, ServiceFault, TrimmedData
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/s"
@@ -432,7 +433,9 @@ def trees(draw: st.DrawFn) -> list[Shard]:
 
 @given(trees(), st.integers(1, 4), st.integers(1, 4), st.data())
 @settings(max_examples=60, deadline=None)
-def test_any_tree_from_any_place_in_each_lineage(shards: list[Shard], page: int, listed: int, data: st.DataObject) -> None:
+def test_any_tree_from_any_place_in_each_lineage(
+    shards: list[Shard], page: int, listed: int, data: st.DataObject
+) -> None:
     """Read in part, stopped anywhere, and read on from the positions: together each record once, parents first."""
     total = len(all_numbers(shards))
     stub = StubWire(*shards, page=page, listed=listed)

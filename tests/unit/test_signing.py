@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 from unittest import mock
+from urllib.parse import quote
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -51,3 +53,33 @@ def test_the_key_follows_the_day_and_the_secret() -> None:
         for now_s in (MOMENT.timestamp(), MOMENT.timestamp() + 1, MOMENT.timestamp())
     }
     assert len(keys) == 4
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
+FUNCTIONS = st.one_of(NAMES, st.builds("arn:aws:lambda:eu-west-1:123456789012:function:{}".format, NAMES))
+QUALIFIERS = st.one_of(st.none(), st.just("$LATEST"), NAMES)
+
+
+@given(
+    function=FUNCTIONS,
+    qualifier=QUALIFIERS,
+    body=st.binary(max_size=200),
+    context=st.binary(max_size=60).map(lambda told: base64.b64encode(told).decode()),
+    token=st.sampled_from([None, "a/token+with=signs"]),
+)
+def test_signs_a_path_a_query_and_headers_as_botocore_does(
+    function: str, qualifier: str | None, body: bytes, context: str, token: str | None
+) -> None:
+    credentials = Credentials("AKIDEXAMPLE", "secret", token).get_frozen_credentials()
+    path = f"/2015-03-31/functions/{quote(function, safe='')}/invocations"
+    query = f"Qualifier={quote(qualifier, safe='')}" if qualifier else ""
+    url = f"https://lambda.eu-west-1.amazonaws.com{path}" + (f"?{query}" if query else "")
+    named = {"X-Amz-Client-Context": context, "X-Amz-Invocation-Type": "RequestResponse", "X-Amz-Log-Type": "None"}
+    request = AWSRequest("POST", url, headers={"Content-Type": "application/json", **named}, data=body)
+    with mock.patch("botocore.auth.get_current_datetime", return_value=MOMENT.replace(tzinfo=None)):
+        SigV4Auth(credentials, "lambda", "eu-west-1").add_auth(request)
+    host = "lambda.eu-west-1.amazonaws.com"
+    signer = Signer(service="lambda", region="eu-west-1", host=host, content_type="application/json")
+    ours = signer.sign(credentials, named, body, MOMENT.timestamp(), path=path, query=query)
+    assert ours.pop("Host") == host
+    assert ours == dict(request.headers.items())

@@ -1,12 +1,77 @@
-"""Lambda's calls: who is wired to a stream."""
+"""Lambda's calls: who is wired to a stream, what a function is like, and invoking it."""
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from restrike.aws.session import Aws, ask
+from restrike.aws.wire import Channel, Reply
+from restrike.errors import UsageError
 
 MAX_MAPPINGS = 1_000
+MAX_EVENT_BYTES = 6 * 1024 * 1024 - 1
+"""The largest event of a synchronous invocation.
+
+Lambda refuses more with "Request must be smaller than 6291456 bytes for the InvokeFunction operation". (The
+6,291,556 bytes that are often quoted are its limit for what a function answers.)
+"""
+MAX_ANSWER_BYTES = 6_291_556
+MAX_CLIENT_CONTEXT_BYTES = 3_583
+LONGEST_TIMEOUT_S = 900
+"""The longest that a function may be allowed to take."""
+
+_FUNCTION = re.compile(
+    r"(?:arn:(?P<partition>aws[a-z-]*):lambda:(?P<region>[a-z0-9-]+):(?P<owner>\d{12}):function:|(?P<account>\d{12}):function:)?"
+    r"(?P<name>[A-Za-z0-9_-]{1,64})"
+    r"(?::(?P<qualifier>\$LATEST|[A-Za-z0-9_-]{1,128}))?"
+)
+
+
+class FunctionName(msgspec.Struct, frozen=True):
+    """A function as a user or Lambda names it. `qualifier` is a version, an alias or `$LATEST`; None: unqualified."""
+
+    name: str
+    qualifier: str | None = None
+    region: str | None = None
+    account: str | None = None
+    partition: str = "aws"
+
+    def __str__(self) -> str:
+        return f"{self.unqualified}:{self.qualifier}" if self.qualifier else self.unqualified
+
+    @property
+    def unqualified(self) -> str:
+        """The name, partial ARN or ARN that Lambda's API takes beside a Qualifier."""
+        if self.region:
+            return f"arn:{self.partition}:lambda:{self.region}:{self.account}:function:{self.name}"
+        return f"{self.account}:function:{self.name}" if self.account else self.name
+
+    def qualified(self, qualifier: str) -> FunctionName:
+        """The same function, by that qualifier."""
+        return msgspec.structs.replace(self, qualifier=qualifier)
+
+
+def function_name(text: str) -> FunctionName:
+    """Reads NAME, ACCOUNT:function:NAME or an ARN, each with or without `:ALIAS` or `:VERSION`; else UsageError."""
+    found = _FUNCTION.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            f"{text!r} names no Lambda function",
+            "Name it as NAME, NAME:ALIAS, NAME:VERSION or by its ARN.",
+        )
+    return FunctionName(
+        name=found["name"],
+        qualifier=found["qualifier"],
+        region=found["region"],
+        account=found["owner"] or found["account"],
+        partition=found["partition"] or "aws",
+    )
 
 
 def event_source_mappings(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
@@ -21,3 +86,53 @@ def event_source_mappings(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
             break
         request["Marker"] = answer["NextMarker"]
     return found
+
+
+class FunctionInfo(msgspec.Struct, frozen=True):
+    """What GetFunctionConfiguration says, as far as a replay needs it."""
+
+    arn: str
+    timeout_s: int
+    version: str = "$LATEST"
+    memory_mb: int = 128
+    runtime: str = ""
+
+
+async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
+    """Asks for the function. Raises the AwsError of the refusal: NotFound where there is none of that name."""
+    request = {"FunctionName": function.unqualified}
+    if function.qualifier:
+        request["Qualifier"] = function.qualifier
+    answer = await asyncio.to_thread(ask, aws.client("lambda"), "GetFunctionConfiguration", **request)
+    return FunctionInfo(
+        arn=answer.get("FunctionArn", ""),
+        timeout_s=answer.get("Timeout", 3),
+        version=answer.get("Version", "$LATEST"),
+        memory_mb=answer.get("MemorySize", 128),
+        runtime=answer.get("Runtime", ""),
+    )
+
+
+class Invoker(Channel):
+    """A channel to Lambda that invokes one function, synchronously.
+
+    `timeout_s` must be above the function's own, or the client would give up on work that goes on.
+    """
+
+    def __init__(self, aws: Aws, function: FunctionName, *, connections: int, timeout_s: float) -> None:
+        super().__init__(aws, "lambda", connections=connections, timeout_s=timeout_s, content_type="application/json")
+        base = self._url.raw_path.rstrip("/")
+        self._path = f"{base}/2015-03-31/functions/{quote(function.unqualified, safe='')}/invocations"
+        self._query = f"Qualifier={quote(function.qualifier, safe='')}" if function.qualifier else ""
+
+    async def invoke(self, event: bytes, client_context: str) -> Reply:
+        """One invocation with that event; `client_context` is base64 JSON. The answer, whatever its status.
+
+        A function that failed is status 200 with the header X-Amz-Function-Error. Raises what `Channel.post` does.
+        """
+        headers: Mapping[str, str] = {
+            "X-Amz-Client-Context": client_context,
+            "X-Amz-Invocation-Type": "RequestResponse",
+            "X-Amz-Log-Type": "None",
+        }
+        return await self.post("Invoke", event, headers, path=self._path, query=self._query)

@@ -37,11 +37,15 @@ class Aws:
     def __init__(self, settings: AwsSettings | None = None) -> None:
         self.settings = settings or AwsSettings()
         self.session = self._new_session()
+        self._clients: dict[str, Any] = {}
+
+    @property
+    def region(self) -> str:
+        """The Region; UsageError where none is set. A file that is replayed to a file needs none."""
         region = self.settings.region or os.environ.get("AWS_REGION") or self.session.get_config_variable("region")
         if not region:
             raise UsageError("no Region is set", "Give --region, or set AWS_REGION.")
-        self.region = str(region)
-        self._clients: dict[str, Any] = {}
+        return str(region)
 
     def _new_session(self) -> botocore.session.Session:
         session = botocore.session.Session(profile=self.settings.profile)
@@ -103,9 +107,9 @@ class Aws:
         try:
             credentials = self.session.get_credentials()
         except botocore.exceptions.BotoCoreError as error:
-            raise BadCredentials(f"no AWS credentials: {error}", _CREDENTIALS_HINT) from None
+            raise BadCredentials(f"no AWS credentials: {error}", CREDENTIALS_HINT) from None
         if credentials is None:
-            raise BadCredentials("no AWS credentials were found", _CREDENTIALS_HINT)
+            raise BadCredentials("no AWS credentials were found", CREDENTIALS_HINT)
         return credentials
 
     def ca_bundle(self) -> str | None:
@@ -113,7 +117,7 @@ class Aws:
         return str(bundle) if bundle else None
 
 
-_CREDENTIALS_HINT = (
+CREDENTIALS_HINT = (
     "Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (any value for DynamoDB Local), or log in."
 )
 
@@ -127,12 +131,12 @@ def ask(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         raise error_for(operation, str(problem.get("Code", "")), str(problem.get("Message", "")), status) from None
     except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
-        raise BadCredentials(str(error), _CREDENTIALS_HINT) from None
+        raise BadCredentials(str(error), CREDENTIALS_HINT) from None
     except botocore.exceptions.ParamValidationError as error:
         raise UsageError(f"{operation}: {error}") from None
     except (botocore.exceptions.TokenRetrievalError, botocore.exceptions.CredentialRetrievalError) as error:
-        raise BadCredentials(str(error), _CREDENTIALS_HINT) from None
-    except botocore.exceptions.HTTPClientError as error:
+        raise BadCredentials(str(error), CREDENTIALS_HINT) from None
+    except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
         raise unreachable(operation, str(client.meta.endpoint_url), error) from None
     except botocore.exceptions.BotoCoreError as error:
         raise AwsError(f"{operation}: {error}", operation=operation) from None

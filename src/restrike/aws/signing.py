@@ -18,26 +18,29 @@ JSON_1_0 = "application/x-amz-json-1.0"
 
 
 class FrozenCredentials(Protocol):
-    """botocore's credentials of one moment."""
+    """botocore's credentials of one moment. Only the token is ever None, whatever the types allow."""
 
-    access_key: str
-    secret_key: str
-    token: str | None
+    @property
+    def access_key(self) -> str | None: ...
+    @property
+    def secret_key(self) -> str | None: ...
+    @property
+    def token(self) -> str | None: ...
 
 
 class Signer:
     """Signs for one service, Region and host. `path` is the one of the requests that name none."""
 
-    def __init__(
-        self, *, service: str, region: str, host: str, path: str = "/", content_type: str = JSON_1_0
-    ) -> None:
+    def __init__(self, *, service: str, region: str, host: str, path: str = "/", content_type: str = JSON_1_0) -> None:
         self._service = service
         self._region = region
         self._host = host
         self._path = path
         self._content_type = content_type
+        self._second = -1
+        self._stamp = ""
         self._day = ""
-        self._secret = ""
+        self._secret: str | None = ""
         self._key = b""
 
     def headers(self, credentials: FrozenCredentials, target: str, body: bytes, now_s: float) -> dict[str, str]:
@@ -59,7 +62,10 @@ class Signer:
         `path` and `query` are as they go over the wire, percent-encoded, the query's pairs in order of their names;
         `now_s` is in epoch seconds. The values of `named` have no white space to fold.
         """
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+        if int(now_s) != self._second:
+            self._second = int(now_s)
+            self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._second))
+        stamp = self._stamp
         day = stamp[:8]
         headers = {"Content-Type": self._content_type, "Host": self._host, "X-Amz-Date": stamp, **named}
         if credentials.token:
@@ -80,7 +86,7 @@ class Signer:
         )
         return headers
 
-    def _signing_key(self, secret: str, day: str) -> bytes:
+    def _signing_key(self, secret: str | None, day: str) -> bytes:
         if day != self._day or secret != self._secret:
             key = f"AWS4{secret}".encode()
             for part in (day, self._region, self._service, "aws4_request"):

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
 
 import msgspec
 
 from restrike.aws.dynamodb import decode
-from restrike.aws.session import Aws
-from restrike.aws.wire import Wire
-from restrike.errors import AwsError, ExpiredIterator, Invalid, NotFound, TrimmedData
+from restrike.aws.session import Aws, ask
+from restrike.aws.wire import Wire, retry_delay_s
+from restrike.errors import (
+    AwsError,
+    ExpiredIterator,
+    Invalid,
+    NotFound,
+    ServiceFault,
+    Throttled,
+    TrimmedData,
+    Unreachable,
+)
+
+T = TypeVar("T")
 
 TARGET = "DynamoDBStreams_20120810"
 MAX_RECORDS = 1000  # the limit of GetRecords; a page is also at most 1 MB
@@ -21,6 +35,10 @@ READERS_PER_SHARD = 2  # the service's limit
 IDLE_POLL_S = 0.25
 MAX_IDLE_POLL_S = 1.0
 REFRESH_SHARDS_S = 60.0
+SIDE_BY_SIDE = 16  # shards of which a page is read or waits at the same time; a page is at most 1 MB
+AT_TIMESTAMP_ATTEMPTS = 8
+ITERATORS_IN_A_ROW = 20  # refused without a page between: then it is no matter of age
+HEIR_POLLS = 30
 
 
 def connect(aws: Aws, *, connections: int = 64) -> Wire:
@@ -45,12 +63,45 @@ class Shard(msgspec.Struct, rename="pascal"):
 
 
 class _Description(msgspec.Struct, rename="pascal"):
+    stream_status: str = "ENABLED"
     shards: list[Shard] = msgspec.field(default_factory=list)
     last_evaluated_shard_id: str | None = None
 
 
 class _DescribeAnswer(msgspec.Struct, rename="pascal"):
     stream_description: _Description
+
+
+class StreamInfo(msgspec.Struct, frozen=True):
+    """What DescribeStream says of the stream itself. `created_s` (epoch seconds) is when it was switched on."""
+
+    arn: str
+    table_name: str
+    view_type: str | None
+    status: str
+    created_s: float | None
+
+
+def describe_stream(aws: Aws, stream_arn: str) -> tuple[StreamInfo, datetime]:
+    """The stream, and the service's own time at the answer (UTC): records are stamped by that clock."""
+    answer = ask(aws.client("dynamodbstreams"), "DescribeStream", StreamArn=stream_arn, Limit=1)
+    description = answer["StreamDescription"]
+    created = description.get("CreationRequestDateTime")
+    info = StreamInfo(
+        arn=description.get("StreamArn", stream_arn),
+        table_name=description.get("TableName", ""),
+        view_type=description.get("StreamViewType"),
+        status=description.get("StreamStatus", "ENABLED"),
+        created_s=created.timestamp() if isinstance(created, datetime) else None,
+    )
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return info, (parsedate_to_datetime(date) if date else datetime.now(UTC)).astimezone(UTC)
+
+
+def streams_of(aws: Aws, table: str) -> list[str]:
+    """The ARNs of the table's streams that can still be read, also of those that were switched off; newest first."""
+    answer = ask(aws.client("dynamodbstreams"), "ListStreams", TableName=table, Limit=10)
+    return sorted((str(each["StreamArn"]) for each in answer.get("Streams", ())), reverse=True)
 
 
 class _IteratorAnswer(msgspec.Struct, rename="pascal"):
@@ -75,6 +126,11 @@ class Start(msgspec.Struct, frozen=True):
 
 async def list_shards(wire: Wire, stream_arn: str) -> dict[str, Shard]:
     """Every shard that the stream still knows, by id."""
+    return (await _list(wire, stream_arn))[0]
+
+
+async def _list(wire: Wire, stream_arn: str) -> tuple[dict[str, Shard], str]:
+    """The shards, and the stream's status."""
     shards: dict[str, Shard] = {}
     request: dict[str, Any] = {"StreamArn": stream_arn}
     while True:  # ends: every page names a later shard
@@ -84,7 +140,7 @@ async def list_shards(wire: Wire, stream_arn: str) -> dict[str, Shard]:
             shards[shard.shard_id] = shard
         last = page.last_evaluated_shard_id
         if last is None or last == request.get("ExclusiveStartShardId"):
-            return shards
+            return shards, page.stream_status
         request["ExclusiveStartShardId"] = last
 
 
@@ -100,14 +156,10 @@ async def shard_iterator(wire: Wire, stream_arn: str, shard_id: str, start: Star
         request["ShardIteratorType"] = "LATEST"
     elif start.at_s is not None:
         at_time = msgspec.json.encode(request | {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": start.at_s})
-        try:
-            # One attempt: DynamoDB Local answers AT_TIMESTAMP with an internal failure, each time.
-            answer = await wire.call("GetShardIterator", at_time, attempts=1)
-            return decode(_iterator_answer, answer, "GetShardIterator").shard_iterator
-        except NotFound:
-            return None
-        except AwsError:
-            request["ShardIteratorType"] = "TRIM_HORIZON"
+        iterator, known = await _iterator_at_time(wire, at_time)
+        if known:
+            return iterator
+        request["ShardIteratorType"] = "TRIM_HORIZON"
     else:
         request["ShardIteratorType"] = "TRIM_HORIZON"
     try:
@@ -115,6 +167,23 @@ async def shard_iterator(wire: Wire, stream_arn: str, shard_id: str, start: Star
     except NotFound:
         return None
     return decode(_iterator_answer, answer, "GetShardIterator").shard_iterator
+
+
+async def _iterator_at_time(wire: Wire, request: bytes) -> tuple[str | None, bool]:
+    """The iterator, and whether the service knows AT_TIMESTAMP at all."""
+    for attempt in range(AT_TIMESTAMP_ATTEMPTS):
+        try:
+            # One attempt: DynamoDB Local answers AT_TIMESTAMP with an internal failure, each time.
+            answer = await wire.call("GetShardIterator", request, attempts=1)
+            return decode(_iterator_answer, answer, "GetShardIterator").shard_iterator, True
+        except NotFound:
+            return None, True
+        except (Throttled, Unreachable):
+            # No word on AT_TIMESTAMP, and a day of records is a dear price for not asking again.
+            await asyncio.sleep(retry_delay_s(attempt))
+        except AwsError:
+            return None, False
+    return None, False
 
 
 def records_decoder(record_type: type[Any]) -> msgspec.json.Decoder[Any]:
@@ -130,16 +199,283 @@ def records_decoder(record_type: type[Any]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(answer)
 
 
+class Walk:
+    """Reads the shards of a stream from given places on, each after its parent, and hands over their pages.
+
+    1. `prepare` takes the iterators, so that nothing that is written afterwards can be missed.
+    2. `run` gives every shard a task. SIDE_BY_SIDE of them at a time read a page and hand it over: whoever is slow
+       to take pages slows the reading.
+    3. When a shard is read to its end, its children begin. They are looked up in the list that is there, and the
+       shards are listed anew only where that knows none, since DescribeStream is for ten calls a second.
+
+    What becomes of a page is `_take`'s, in a subclass.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        stream_arn: str,
+        decoder: msgspec.json.Decoder[Any],
+        *,
+        fallback: Start,
+        on_trimmed: Callable[[str], None],
+        to_the_end: bool = False,
+        patience_s: float = 0.0,
+    ) -> None:
+        """`to_the_end`: `run` returns when no shard is left to read. `patience_s`: how long the service may throttle
+        or be silent, beyond the retries of a call, until that is an error."""
+        self._wire = wire
+        self._arn = stream_arn
+        self._decoder = decoder
+        self._fallback = fallback  # where a shard is read from that had no record yet when its iterator expired
+        self._on_trimmed = on_trimmed
+        self._to_the_end = to_the_end
+        self._patience_s = patience_s
+        self._positions: dict[str, str] = {}
+        self._starts: dict[str, Start] = {}  # of shards that wait for their parent
+        self._iterators: dict[str, str] = {}
+        self._known: set[str] = set()  # shards that are read, are being read, or are not to be read
+        self._left: set[str] = set()
+        self._shards: dict[str, Shard] = {}
+        self._status = "ENABLED"
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    # ── for subclasses ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _take(self, shard_id: str, records: list[Any], *, last: bool) -> str | None:
+        """A page, which may be empty; `last`: the shard has no other. Returns the sequence number to go on behind."""
+        raise NotImplementedError
+
+    def _asking(self, shard_id: str) -> None:
+        """A page of the shard is asked for."""
+
+    def _gone(self, shard_id: str) -> None:
+        """The stream listed the shard and does not know it any more."""
+
+    def _finished(self, shard_ids: Iterable[str]) -> None:
+        """Those shards are read to their end, and their children have begun."""
+
+    def _over(self) -> bool:
+        """Whether to end, now that no shard is left to read."""
+        return self._to_the_end
+
+    def _leave(self, shard_id: str) -> None:
+        """Reads no further in that shard, nor in its children."""
+        self._left.add(shard_id)
+
+    # ── places ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def prepare(self, starts: Mapping[str, Start], *, otherwise: Start, done: Collection[str] = ()) -> None:
+        """Takes an iterator for each shard that has a start; for the others, but for those `done`, by `otherwise`.
+
+        What lies before a started shard in its lineage is left out, and what comes after it is read when it
+        is read to its end. With `otherwise` at the newest end, shards that are closed already are left out.
+        """
+        await self._list()
+        before: set[str] = set()
+        for shard_id in starts:
+            before.update(self._lineage(shard_id))
+        to_read: dict[str, Start] = {}
+        waiting: set[str] = set()
+        for shard_id, shard in self._shards.items():
+            if shard_id in done:
+                continue
+            if shard_id in starts:
+                to_read[shard_id] = starts[shard_id]
+            elif any(ancestor in starts for ancestor in self._lineage(shard_id)):
+                waiting.add(shard_id)
+            elif shard_id not in before and (shard.open or not otherwise.latest):
+                to_read[shard_id] = otherwise
+        at_once: dict[str, Start] = {}
+        for shard_id, start in to_read.items():
+            if start.after is not None:
+                self._positions[shard_id] = start.after
+            if any(ancestor in to_read for ancestor in self._lineage(shard_id)):
+                waiting.add(shard_id)
+                self._starts[shard_id] = start
+            else:
+                at_once[shard_id] = start
+        await self._take_iterators(at_once)
+        self._known = set(self._shards) - waiting
+
+    async def _list(self) -> None:
+        self._shards, self._status = await self._patiently(lambda: _list(self._wire, self._arn))
+
+    def _lineage(self, shard_id: str) -> list[str]:
+        """The shard's ancestors, nearest first, up to the first that the stream does not list any more."""
+        found: list[str] = []
+        shard = self._shards.get(shard_id)
+        while shard is not None and shard.parent_shard_id is not None and len(found) < len(self._shards):
+            found.append(shard.parent_shard_id)
+            shard = self._shards.get(shard.parent_shard_id)
+        return found
+
+    async def _take_iterators(self, starts: Mapping[str, Start]) -> None:
+        async def take(shard_id: str, start: Start) -> None:
+            async with self._turns:
+                iterator = await self._iterator(shard_id, start)
+            if iterator is not None:
+                self._iterators[shard_id] = iterator
+
+        tasks = [asyncio.create_task(take(shard_id, start)) for shard_id, start in starts.items()]
+        try:
+            for task in tasks:
+                await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _iterator(self, shard_id: str, start: Start) -> str | None:
+        """An iterator for that place or, where the stream has forgotten the place, for its oldest record."""
+        iterator: str | None
+        try:
+            iterator = await self._patiently(lambda: shard_iterator(self._wire, self._arn, shard_id, start))
+        except TrimmedData:
+            self._on_trimmed(shard_id)
+            iterator = await self._oldest(shard_id)
+        except Invalid:
+            # The service calls a number invalid that lies before the shard's first: then all records come after it.
+            if start.after is None:
+                raise
+            iterator = await self._oldest(shard_id)
+        if iterator is None:
+            self._gone(shard_id)
+        return iterator
+
+    async def _oldest(self, shard_id: str) -> str | None:
+        return await self._patiently(lambda: shard_iterator(self._wire, self._arn, shard_id, Start()))
+
+    async def _again(self, shard_id: str) -> str | None:
+        after = self._positions.get(shard_id)
+        return await self._iterator(shard_id, Start(after=after) if after is not None else self._fallback)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The call's answer; throttles, faults and silence are borne for `patience_s` beyond the call's own retries."""
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return await call()
+            except (Throttled, ServiceFault, Unreachable):
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(retry_delay_s(4))
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Reads until cancelled, or to the end. An error of a shard that retries do not mend ends it."""
+        try:
+            for shard_id in list(self._iterators):
+                self._start(shard_id)
+            await self._adopt_children()
+            heir_polls = 0
+            while self._tasks or not self._over():
+                # A shard that has just closed gets its children within moments.
+                eager = heir_polls > 0 or not self._tasks
+                done = await self._any_done(MAX_IDLE_POLL_S if eager else REFRESH_SHARDS_S)
+                for task in done:
+                    self._tasks.discard(task)
+                    task.result()
+                names = {task.get_name() for task in done}
+                if self._heirless(names):
+                    heir_polls = HEIR_POLLS
+                if not done or heir_polls or not self._tasks:
+                    await self._list()
+                    heir_polls = max(0, heir_polls - 1)
+                await self._adopt_children()
+                # Only now: their children are to be read before the stream is at its end.
+                self._finished(names)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _heirless(self, shard_ids: set[str]) -> bool:
+        """Whether one of those shards, read to their end, has no known child. To the end, all are looked up at once."""
+        if self._to_the_end:
+            return False
+        return not shard_ids - self._left <= {shard.parent_shard_id for shard in self._shards.values()}
+
+    async def _any_done(self, timeout_s: float) -> set[asyncio.Task[None]]:
+        if not self._tasks:
+            await asyncio.sleep(timeout_s)
+            return set()
+        done, _ = await asyncio.wait(self._tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        return done
+
+    def _start(self, shard_id: str) -> None:
+        self._tasks.add(asyncio.create_task(self._read_shard(shard_id), name=shard_id))
+
+    async def _adopt_children(self) -> None:
+        """Starts the shards whose parent is read to its end: where they were left, else at their oldest record."""
+        while ready := self._ready():
+            self._known.update(ready)
+            await self._take_iterators(ready)
+            for shard_id in ready:
+                if shard_id in self._iterators:
+                    self._start(shard_id)
+
+    def _ready(self) -> dict[str, Start]:
+        reading = {task.get_name() for task in self._tasks}
+        ready: dict[str, Start] = {}
+        for shard_id in self._shards:
+            if shard_id in self._known:
+                continue
+            lineage = [each for each in self._lineage(shard_id) if each in self._shards]
+            if any(each not in self._known or each in reading or each in self._left for each in lineage):
+                continue
+            ready[shard_id] = self._starts.get(shard_id) or Start(after=self._positions.get(shard_id))
+        return ready
+
+    async def _read_shard(self, shard_id: str) -> None:
+        iterator: str | None = self._iterators.pop(shard_id)
+        pause_s = IDLE_POLL_S
+        refused = 0
+        while iterator is not None:
+            async with self._turns:
+                request = msgspec.json.encode({"ShardIterator": iterator, "Limit": MAX_RECORDS})
+                self._asking(shard_id)
+                try:
+                    body = await self._patiently(lambda request=request: self._wire.call("GetRecords", request))  # type: ignore[misc]  # bound now
+                except TrimmedData:
+                    self._on_trimmed(shard_id)
+                    iterator = await self._oldest(shard_id)
+                    if iterator is None:
+                        self._gone(shard_id)
+                    continue
+                except (ExpiredIterator, Invalid):
+                    # Invalid: a stand-in that was restarted does not know its old iterators.
+                    refused += 1
+                    if refused > ITERATORS_IN_A_ROW:
+                        raise
+                    iterator = await self._again(shard_id)
+                    quiet = refused > 1
+                else:
+                    refused = 0
+                    page = decode(self._decoder, body, "GetRecords")
+                    del body  # a megabyte, while the page waits to be taken
+                    iterator = page.next_iterator
+                    position = await self._take(shard_id, page.records, last=iterator is None)
+                    if position is not None:
+                        self._positions[shard_id] = position
+                    if shard_id in self._left:
+                        return
+                    quiet = not page.records
+            if quiet:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 1.5, MAX_IDLE_POLL_S)
+            else:
+                pause_s = IDLE_POLL_S
+
+
 OnPage = Callable[[str, list[Any]], str | None]
 """Takes a shard's id and a page of records; returns the sequence number behind which to go on."""
 
 
-class Follower:
-    """Reads a stream on from given positions, shard after child, until it is stopped.
-
-    `prepare` takes the iterators, so that nothing that is written afterwards can be missed; `run` reads.
-    Children of a shard start at their oldest record, when their parent is read to its end.
-    """
+class Follower(Walk):
+    """Reads a stream on from given positions, shard after child, until it is stopped; tells when it has caught up."""
 
     def __init__(
         self,
@@ -151,87 +487,11 @@ class Follower:
         fallback: Start,
         on_trimmed: Callable[[str], None],
     ) -> None:
-        self._wire = wire
-        self._arn = stream_arn
-        self._decoder = decoder
+        super().__init__(wire, stream_arn, decoder, fallback=fallback, on_trimmed=on_trimmed)
         self._on_page = on_page
-        self._fallback = fallback  # where a shard is read from that had no record yet when its iterator expired
-        self._on_trimmed = on_trimmed
-        self._positions: dict[str, str] = {}
-        self._iterators: dict[str, str] = {}
-        self._known: set[str] = set()
-        self._shards: dict[str, Shard] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._behind: set[str] = set()  # shards that have not come to their end since `mark`
         self._marks = 0
-
-    async def prepare(self, starts: Mapping[str, Start], *, otherwise: Start) -> None:
-        """Takes an iterator for each shard that has a start; for the others by `otherwise`.
-
-        What lies before a started shard in its lineage is left out, and what comes after it is read when it
-        is read to its end. With `otherwise` at the newest end, shards that are closed already are left out.
-        """
-        self._shards = await list_shards(self._wire, self._arn)
-        before: set[str] = set()
-        for shard_id in starts:
-            before.update(self._lineage(shard_id))
-        to_read: dict[str, Start] = {}
-        waiting: set[str] = set()
-        for shard_id, shard in self._shards.items():
-            if shard_id in starts:
-                to_read[shard_id] = starts[shard_id]
-            elif any(ancestor in starts for ancestor in self._lineage(shard_id)):
-                waiting.add(shard_id)
-            elif shard_id not in before and (shard.open or not otherwise.latest):
-                to_read[shard_id] = otherwise
-        for shard_id, start in to_read.items():
-            if start.after is not None:
-                self._positions[shard_id] = start.after
-            if self._shards[shard_id].parent_shard_id in to_read:
-                waiting.add(shard_id)
-            else:
-                await self._take_iterator(shard_id, start)
-        self._known = set(self._shards) - waiting
-
-    def _lineage(self, shard_id: str) -> list[str]:
-        """The shard's ancestors that the stream still lists, nearest first."""
-        found: list[str] = []
-        shard = self._shards.get(shard_id)
-        while shard is not None and shard.parent_shard_id is not None and len(found) < len(self._shards):
-            found.append(shard.parent_shard_id)
-            shard = self._shards.get(shard.parent_shard_id)
-        return found
-
-    async def _take_iterator(self, shard_id: str, start: Start) -> None:
-        try:
-            iterator = await shard_iterator(self._wire, self._arn, shard_id, start)
-        except TrimmedData:
-            self._on_trimmed(shard_id)
-            iterator = await shard_iterator(self._wire, self._arn, shard_id, Start())
-        if iterator is not None:
-            self._iterators[shard_id] = iterator
-
-    async def run(self) -> None:
-        """Reads until cancelled. An error of a shard that retries do not mend ends it."""
-        try:
-            for shard_id in list(self._iterators):
-                self._start(shard_id)
-            await self._adopt_children()
-            while True:
-                waiting = asyncio.create_task(asyncio.sleep(REFRESH_SHARDS_S))
-                done, _ = await asyncio.wait({*self._tasks, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
-                for task in done - {waiting}:
-                    self._tasks.discard(task)
-                    task.result()
-                self._shards = await list_shards(self._wire, self._arn)
-                await self._adopt_children()
-                # Only now: its children are to be read before the stream is at its end.
-                self._behind.difference_update(task.get_name() for task in done)
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._asked: dict[str, int] = {}  # marks when the shard's page was asked for
 
     def mark(self) -> None:
         """From now on `caught_up` asks whether every shard was read to what is its end now, or later."""
@@ -243,68 +503,22 @@ class Follower:
         """A short page is taken for the end: the service fills pages where it has more."""
         return not self._behind
 
+    def _asking(self, shard_id: str) -> None:
+        self._asked[shard_id] = self._marks
+
+    async def _take(self, shard_id: str, records: list[Any], *, last: bool) -> str | None:
+        # A page that was asked for before the mark says nothing about what came after it.
+        if len(records) < SHORT_PAGE and not last and self._asked[shard_id] == self._marks:
+            self._behind.discard(shard_id)
+        return self._on_page(shard_id, records) if records else None
+
     def _start(self, shard_id: str) -> None:
-        task = asyncio.create_task(self._read_shard(shard_id), name=shard_id)
-        self._tasks.add(task)
+        super()._start(shard_id)
         if self._marks:
             self._behind.add(shard_id)
 
-    async def _adopt_children(self) -> None:
-        """Starts the shards whose parent is read to its end: where they were left, else at their oldest record."""
-        reading = {task.get_name() for task in self._tasks}
-        for shard_id, shard in self._shards.items():
-            parent = shard.parent_shard_id
-            ready = parent is None or parent not in self._shards or parent in self._known
-            if shard_id in self._known or parent in reading or not ready:
-                continue
-            self._known.add(shard_id)
-            await self._take_iterator(shard_id, Start(after=self._positions.get(shard_id)))
-            if shard_id in self._iterators:
-                self._start(shard_id)
-                reading.add(shard_id)
-
-    async def _read_shard(self, shard_id: str) -> None:
-        iterator: str | None = self._iterators.pop(shard_id)
-        pause_s = IDLE_POLL_S
-        while iterator is not None:
-            request = msgspec.json.encode({"ShardIterator": iterator, "Limit": MAX_RECORDS})
-            marks = self._marks
-            try:
-                body = await self._wire.call("GetRecords", request)
-            except ExpiredIterator:
-                iterator = await self._again(shard_id)
-                continue
-            except TrimmedData:
-                self._on_trimmed(shard_id)
-                iterator = await shard_iterator(self._wire, self._arn, shard_id, Start())
-                continue
-            except Invalid:
-                # A stand-in that was restarted does not know its old iterators.
-                iterator = await self._again(shard_id)
-                await asyncio.sleep(pause_s)
-                continue
-            page = decode(self._decoder, body, "GetRecords")
-            # A page that was asked for before the mark says nothing about what came after it.
-            if len(page.records) < SHORT_PAGE and page.next_iterator is not None and marks == self._marks:
-                self._behind.discard(shard_id)
-            if page.records:
-                position = self._on_page(shard_id, page.records)
-                if position is not None:
-                    self._positions[shard_id] = position
-                pause_s = IDLE_POLL_S
-            else:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 1.5, MAX_IDLE_POLL_S)
-            iterator = page.next_iterator
-
-    async def _again(self, shard_id: str) -> str | None:
-        after = self._positions.get(shard_id)
-        start = Start(after=after) if after is not None else self._fallback
-        try:
-            return await shard_iterator(self._wire, self._arn, shard_id, start)
-        except TrimmedData:
-            self._on_trimmed(shard_id)
-            return await shard_iterator(self._wire, self._arn, shard_id, Start())
+    def _finished(self, shard_ids: Iterable[str]) -> None:
+        self._behind.difference_update(shard_ids)
 
 
 async def ended(task: asyncio.Task[Any]) -> None:

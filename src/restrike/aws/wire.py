@@ -1,27 +1,32 @@
-"""Signed asynchronous calls to the JSON services: one call, its retries, and error codes as exceptions.
+"""Signed asynchronous calls: one call, its retries, and error codes as exceptions.
 
-Used where calls are many (Query, Scan, BatchExecuteStatement, GetRecords). What is asked seldom goes through
+`Channel` sends a signed POST anywhere in one service; `Wire` is a channel to a service of the AWS JSON protocol.
+Used where calls are many (Query, Scan, BatchExecuteStatement, GetRecords, Invoke). What is asked seldom goes through
 `restrike.aws.session.ask`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import random
+import socket
 import ssl
 import time
 import urllib.request
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import botocore.exceptions
 import botocore.httpsession
 import msgspec
 from yarl import URL
 
 from restrike.aws.refusals import EXPIRED_TOKEN_CODES, error_for, unreachable
-from restrike.aws.session import Aws
-from restrike.aws.signing import Signer
+from restrike.aws.session import CREDENTIALS_HINT, Aws
+from restrike.aws.signing import JSON_1_0, FrozenCredentials, Signer
 from restrike.errors import AwsError, BadCredentials, ServiceFault, Throttled, Unreachable
 
 
@@ -31,6 +36,7 @@ class _Reason(msgspec.Struct):
 
 class _ErrorBody(msgspec.Struct):
     type_: str = msgspec.field(default="", name="__type")
+    code: str = ""
     message: str | None = None
     message_: str | None = msgspec.field(default=None, name="Message")
     reasons: list[_Reason] | None = msgspec.field(default=None, name="ThrottlingReasons")
@@ -41,6 +47,8 @@ class _ErrorBody(msgspec.Struct):
 _error_body = msgspec.json.Decoder(_ErrorBody)
 
 MAX_RETRY_DELAY_S = 10.0
+READ_ATTEMPTS = 30  # with back-off and jitter some two minutes of nothing but refusals, as for writes
+MAX_SENT_AT_ONCE_BYTES = 1 << 20
 TIMEOUT_S = 20.0  # of one attempt, from the connection to the last byte
 
 
@@ -49,23 +57,35 @@ def retry_delay_s(attempt: int, *, first_s: float = 0.05) -> float:
     return random.uniform(0, min(MAX_RETRY_DELAY_S, first_s * 2 ** min(attempt, 20)))  # noqa: S311 - no secret
 
 
-class Wire:
-    """Keep-alive connections to one service that speaks the AWS JSON protocol (DynamoDB and its streams).
+class Reply(msgspec.Struct, frozen=True):
+    """An answer of a service, whatever its status. `headers` do not mind upper and lower case."""
 
-    Use as an asynchronous context manager. `connections` bounds the requests under way.
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class NotConnected(Unreachable):
+    """No connection came about: the service has not seen the request."""
+
+
+class Channel:
+    """Keep-alive connections to one service for signed POSTs; proxies, certificates and credentials are seen to here.
+
+    Use as an asynchronous context manager. `connections` bounds the requests under way, `timeout_s` each of them from
+    its connection to its last byte.
     """
 
     def __init__(
         self,
         aws: Aws,
         service: str,
-        target: str,
         *,
         connections: int = 32,
         timeout_s: float | None = None,
+        content_type: str = JSON_1_0,
     ) -> None:
         self._aws = aws
-        self._target = target
         self._connections = connections
         self._timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         self.url = aws.endpoint(service)
@@ -79,6 +99,7 @@ class Wire:
             region=aws.region,
             host=str(self._url.host) if default_port else f"{self._url.host}:{self._url.port}",
             path=self._url.raw_path,
+            content_type=content_type,
         )
         self._credentials = aws.credentials()
         self._session: aiohttp.ClientSession | None = None
@@ -94,7 +115,9 @@ class Wire:
             # Not aiohttp's trust_env: that would also take a login for the host out of ~/.netrc.
             self._proxy = urllib.request.getproxies().get(self._url.scheme)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, ssl=verify, ttl_dns_cache=60),
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, ssl=verify, ttl_dns_cache=60, socket_factory=_kept_alive
+            ),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=10),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
@@ -108,12 +131,98 @@ class Wire:
         if self._session is not None:
             await self._session.close()
 
-    async def call(self, operation: str, body: bytes, *, attempts: int = 8) -> bytes:
-        """The answer's body. Throttles, faults and silence are tried again, `attempts` times in all.
+    async def post(
+        self, operation: str, body: bytes, headers: Mapping[str, str], *, path: str | None = None, query: str = ""
+    ) -> Reply:
+        """One signed POST, and one more where the credentials had just expired; the answer, whatever its status.
+
+        `path` and `query` are percent-encoded; without a path, it is the endpoint's. Raises Unreachable where no
+        answer came (NotConnected: nothing was sent), and BadCredentials where there are none to sign with.
+        """
+        reply = await self._send(operation, body, headers, path, query)
+        if reply.status < 400 or _refusal_code(reply) not in EXPIRED_TOKEN_CODES:
+            return reply
+        # The service refused the expired token before doing anything, so this is no second write.
+        self._credentials = await asyncio.to_thread(self._aws.credentials, renew=True)
+        return await self._send(operation, body, headers, path, query)
+
+    async def _send(
+        self, operation: str, body: bytes, headers: Mapping[str, str], path: str | None, query: str
+    ) -> Reply:
+        assert self._session is not None, "use it as a context manager"
+        frozen = await self._frozen_credentials()
+        signed = self._signer.sign(frozen, headers, body, time.time(), path=path, query=query)
+        url = self._url
+        if path is not None:
+            # Built, not joined: what is encoded in the path must go over the wire as it was signed.
+            url = URL.build(
+                scheme=url.scheme,
+                authority=url.raw_authority,
+                path=path,
+                query_string=query,
+                encoded=True,
+            )
+        # aiohttp sends plain bytes in one go, and warns where they are many.
+        data = body if len(body) <= MAX_SENT_AT_ONCE_BYTES else io.BytesIO(body)
+        try:
+            async with self._session.post(
+                url, data=data, headers=signed, proxy=self._proxy, allow_redirects=False
+            ) as response:
+                return Reply(response.status, response.headers, await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
+            silence = unreachable(operation, self.url, error)
+            raise NotConnected(silence.message, silence.hint, operation=operation) from None
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise unreachable(operation, self.url, error) from None
+
+    async def _frozen_credentials(self) -> FrozenCredentials:
+        credentials = self._credentials
+        try:
+            if getattr(credentials, "refresh_needed", _never)():
+                # Refreshing asks a login service or runs a process: not on the event loop.
+                frozen: FrozenCredentials = await asyncio.to_thread(credentials.get_frozen_credentials)
+            else:
+                frozen = credentials.get_frozen_credentials()
+        except botocore.exceptions.BotoCoreError as error:
+            raise BadCredentials(f"the AWS credentials could not be refreshed: {error}", CREDENTIALS_HINT) from None
+        return frozen
+
+
+def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that asks now and then whether the other side is there.
+
+    A function may run 15 minutes without a byte on its connection, and a NAT gateway forgets one after 350 s.
+    """
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 30)):
+        if hasattr(socket, name):  # TCP_KEEPALIVE is macOS's name for TCP_KEEPIDLE
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    return made
+
+
+class Wire(Channel):
+    """A channel to a service that speaks the AWS JSON protocol: DynamoDB and its streams."""
+
+    def __init__(
+        self,
+        aws: Aws,
+        service: str,
+        target: str,
+        *,
+        connections: int = 32,
+        timeout_s: float | None = None,
+    ) -> None:
+        super().__init__(aws, service, connections=connections, timeout_s=timeout_s)
+        self._target = target
+
+    async def call(self, operation: str, body: bytes, *, attempts: int | None = None) -> bytes:
+        """The answer's body. Throttles, faults and silence are tried again, `attempts` (READ_ATTEMPTS) times in all.
 
         For calls that may be repeated safely. Raises the AwsError of the last attempt.
         """
-        for attempt in range(attempts - 1):
+        for attempt in range((READ_ATTEMPTS if attempts is None else attempts) - 1):
             try:
                 return await self.call_once(operation, body)
             except (Throttled, ServiceFault, Unreachable):
@@ -125,51 +234,40 @@ class Wire:
 
         After Unreachable and ServiceFault it is unknown whether the service carried the request out.
         """
-        try:
-            return await self._send(operation, body)
-        except BadCredentials as error:
-            if error.code not in EXPIRED_TOKEN_CODES:
-                raise
-        # The service refused the expired token before doing anything, so this is no second write.
-        self._credentials = await asyncio.to_thread(self._aws.credentials, renew=True)
-        return await self._send(operation, body)
-
-    async def _send(self, operation: str, body: bytes) -> bytes:
-        assert self._session is not None, "use Wire as a context manager"
-        headers = await self._signed_headers(operation, body)
-        try:
-            async with self._session.post(
-                self._url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False
-            ) as response:
-                answer = await response.read()
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise unreachable(operation, self.url, error) from None
-        if status == 200:
-            return answer
-        raise _error_from_body(operation, status, answer)
-
-    async def _signed_headers(self, operation: str, body: bytes) -> dict[str, str]:
-        credentials = self._credentials
-        if getattr(credentials, "refresh_needed", _never)():
-            # Refreshing asks a login service or runs a process: not on the event loop.
-            frozen = await asyncio.to_thread(credentials.get_frozen_credentials)
-        else:
-            frozen = credentials.get_frozen_credentials()
-        return self._signer.headers(frozen, f"{self._target}.{operation}", body, time.time())
+        reply = await self.post(operation, body, {"X-Amz-Target": f"{self._target}.{operation}"})
+        if reply.status == 200 and reply.body.startswith(b"{"):
+            return reply.body
+        if reply.status == 200:
+            raise ServiceFault(f"{operation}: unreadable answer", "Is there a proxy between?", operation=operation)
+        raise refusal(operation, reply)
 
 
 def _never() -> bool:
     return False
 
 
-def _error_from_body(operation: str, status: int, answer: bytes) -> AwsError:
+def _error_of(reply: Reply) -> tuple[str, _ErrorBody] | None:
+    """The error's code and the rest of it; None where it is unreadable. REST services name the code in a header."""
     try:
-        problem = _error_body.decode(answer)
+        problem = _error_body.decode(reply.body)
     except msgspec.MsgspecError:
-        return error_for(operation, "", f"HTTP {status} without a readable body", status)
-    code = problem.type_.rpartition("#")[2]
+        return None
+    code = problem.type_ or reply.headers.get("x-amzn-ErrorType", "") or problem.code
+    return code.partition(":")[0].rpartition("#")[2], problem
+
+
+def _refusal_code(reply: Reply) -> str:
+    error = _error_of(reply)
+    return error[0] if error else ""
+
+
+def refusal(operation: str, reply: Reply) -> AwsError:
+    """The exception for an answer that is an error."""
+    found = _error_of(reply)
+    if found is None:
+        return error_for(operation, "", f"HTTP {reply.status} without a readable body", reply.status)
+    code, problem = found
     reasons = tuple(reason.reason for reason in problem.reasons or problem.reasons_ or ())
-    error = error_for(operation, code, problem.message or problem.message_ or "", status, reasons)
+    error = error_for(operation, code, problem.message or problem.message_ or "", reply.status, reasons)
     error.item = problem.item
     return error

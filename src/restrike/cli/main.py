@@ -12,6 +12,8 @@ from restrike.errors import RestrikeError
 
 VERBS = {
     "touch": "Rewrite one attribute of selected items, so that the table's stream fires again.",
+    "replay": "Hand records to one consumer, the way Lambda would; the table is not written.",
+    "records": "Look at the records of a source.",
     "runs": "List, show, resume and cancel runs.",
     "local": "Start and stop a DynamoDB Local on this machine.",
     "demo": "The whole story on this machine, without an AWS account.",

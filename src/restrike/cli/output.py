@@ -12,8 +12,9 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from restrike.model.plan import TouchPlan
-    from restrike.model.report import TouchReport
+    from restrike.model.plan import ReplayPlan, TouchPlan
+    from restrike.model.report import ReplayReport, TouchReport
+    from restrike.replaying.engine import ReplayProgress
     from restrike.touching.engine import Progress
 
 PLAIN_PROGRESS_EVERY_S = 5.0
@@ -154,18 +155,34 @@ class ProgressLine:
             self._status = stderr().status("starting")
             self._status.start()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: Progress | ReplayProgress) -> None:
+        if not self._live and time.monotonic() < self._next:
+            return
+        from restrike.replaying.engine import ReplayProgress
+
+        text = self._replayed(progress) if isinstance(progress, ReplayProgress) else self._touched(progress)
         if self._live:
-            self._status.update(self._text(progress))
-        elif time.monotonic() >= self._next:
+            self._status.update(text)
+        else:
             self._next = time.monotonic() + PLAIN_PROGRESS_EVERY_S
-            click.echo(self._text(progress), err=True)
+            click.echo(text, err=True)
 
     def close(self) -> None:
         if self._status is not None:
             self._status.stop()
 
-    def _text(self, progress: Progress) -> str:
+    def _replayed(self, progress: ReplayProgress) -> str:
+        counts = progress.counts
+        parts = [f"replaying {counts.selected:,}" + (f" of {self._total:,}" if self._total else "")]
+        parts += [f"{counts.delivered:,} delivered", f"{progress.records_per_s:,.0f} records/s"]
+        if counts.failed:
+            parts.append(f"{counts.failed:,} failed")
+        if self._total and progress.records_per_s > 0:
+            left = max(0, self._total - counts.delivered)
+            parts.append(f"{duration(left / progress.records_per_s)} left")
+        return ", ".join(parts)
+
+    def _touched(self, progress: Progress) -> str:
         counts = progress.counts
         parts = [f"{progress.phase} {counts.selected:,}" + (f" of {self._total:,}" if self._total else "")]
         parts.append(f"{counts.fired:,} fired")
@@ -178,3 +195,71 @@ class ProgressLine:
         if progress.throttles:
             parts.append(f"{progress.throttles:,} throttles")
         return ", ".join(parts)
+
+
+def show_replay_plan(plan: ReplayPlan) -> None:
+    """The plan of a replay for people, on stderr; the command that executes it stands last."""
+    row = Rows()
+    row("source", plan.source)
+    row("target", plan.target)
+    count = "unknown" if plan.records.count is None else f"{plan.records.count:,}"
+    row("records", f"{count} ({plan.records.how})" if plan.records.how else count)
+    if plan.first is not None:
+        row("created", f"{plan.first} to {plan.last}")
+    row("fidelity", plan.fidelity)
+    row("filters", plan.filters)
+    for name, value, origin in plan.settings:
+        row(name.replace("_", " "), f"{value} ({origin})")
+    if plan.superseded is not None:
+        row(
+            "superseded",
+            ", ".join(f"{number:,} items {name}" for name, number in plan.superseded.items()) or "no items",
+        )
+    if plan.invocations is not None:
+        usd = f", {money(plan.usd)} for the requests ({plan.prices_as_of})" if plan.usd is not None else ""
+        row("invocations", f"about {plan.invocations:,}{usd}")
+    if plan.readers is not None:
+        row("readers", plan.readers)
+    row("given up", f"to {plan.on_failure}")
+    for gap in plan.gaps:
+        row("gap", gap)
+    for warning in plan.warnings:
+        row("warning", warning.message)
+    row.show()
+    click.echo("Nothing was delivered. To do it:", err=True)
+    click.echo(f"  {plan.command}", err=True)
+
+
+def show_replay_report(report: ReplayReport) -> None:
+    """The report of a replay for people, on stderr."""
+    skipped = report.skipped_superseded + report.skipped_deleted
+    click.echo(
+        f"{report.state.lower()} {report.run}: {report.selected:,} selected, {report.delivered:,} delivered in "
+        f"{report.batches:,} batches and {report.invocations:,} invocations, {skipped:,} skipped, {report.failed:,} "
+        f"failed, {report.filtered:,} filtered; {duration(report.elapsed_s)}, {report.records_per_s:,.0f} records/s",
+        err=True,
+    )
+    if report.ended:
+        click.echo(f"the source ended: {report.ended}", err=True)
+    if report.gaps:
+        click.echo(f"{report.gaps} gaps: the source has lost records", err=True)
+    if report.on_failure:
+        click.echo(f"given up: {report.on_failure}; again with: restrike replay jsonl:{report.on_failure}", err=True)
+
+
+def end(report: Any, as_json: bool) -> int:
+    """Shows the report of any run, if there is one, and how to go on; returns its exit code."""
+    if report is None:
+        return 1
+    replayed = report.verb == "replay"
+    if replayed:
+        show_replay_report(report)
+    else:
+        show_report(report)
+    # Where the records themselves go to stdout, the report is not mixed into them.
+    if as_json and not (replayed and report.target == "-"):
+        print_json(report.as_json())
+    if report.state in ("INTERRUPTED", "CANCELLED", "LIMITED"):
+        click.echo(f"go on with: restrike runs resume {report.run}", err=True)
+    code: int = report.exit_code
+    return code

@@ -112,20 +112,28 @@ def show_run(name: str, leftover: bool, ledger: str | None, as_json: bool) -> No
 def resume_run(name: str, force: bool, ledger: str | None, as_json: bool) -> int:
     """Go on with a run that was interrupted, killed, cancelled or limited, or has failed."""
     from restrike.cli import output
-    from restrike.cli.touch import end
-    from restrike.touching.plan import resume
 
     with _ledger(ledger) as book:
         progress = output.ProgressLine(None)
         try:
-            report = resume(book, name, force=force, on_progress=progress)
+            report = _resume(book, name, force, progress)
         except RestrikeError as error:
             progress.close()
-            end(error.report, as_json)
+            output.end(error.report, as_json)
             raise
         finally:
             progress.close()
-    return end(report, as_json)
+    return output.end(report, as_json)
+
+
+def _resume(book: Any, name: str, force: bool, progress: Any) -> Any:
+    if book.get(name).verb == "replay":
+        from restrike.replaying import plan as replaying
+
+        return replaying.resume(book, name, on_progress=progress)
+    from restrike.touching import plan as touching
+
+    return touching.resume(book, name, force=force, on_progress=progress)
 
 
 @command.command("cancel")
@@ -136,7 +144,9 @@ def cancel_run(name: str, ledger: str | None) -> None:
     with _ledger(ledger) as book:
         run = book.get(name)
         if run.state in ("COMPLETED", "CANCELLED"):
-            raise UsageError(f"run {name} is {run.state.lower()} already")
+            raise UsageError(
+                f"run {name} is {run.state.lower()} already", f"See what it did: restrike runs show {name}"
+            )
         if book.is_active(name):
             book.set_state(name, "CANCELLING", "cancelled by the user")
             click.echo(f"run {name} stops within seconds", err=True)

@@ -99,26 +99,11 @@ def command(table: str | None, execute: bool, as_json: bool, all_items: bool, **
         report = plan.execute(progress)
     except RestrikeError as error:
         progress.close()
-        end(error.report, as_json)
+        output.end(error.report, as_json)
         raise
     finally:
         progress.close()
-    return end(report, as_json)
-
-
-def end(report: Any, as_json: bool) -> int:
-    """Prints a report, if there is one, and returns its exit code."""
-    from restrike.cli import output
-
-    if report is None:
-        return 1
-    output.show_report(report)
-    if as_json:
-        output.print_json(report.as_json())
-    if report.state in ("INTERRUPTED", "CANCELLED", "LIMITED"):
-        click.echo(f"go on with: restrike runs resume {report.run}", err=True)
-    code: int = report.exit_code
-    return code
+    return output.end(report, as_json)
 
 
 def _with_article(request: Any) -> Any:

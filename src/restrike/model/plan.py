@@ -75,3 +75,34 @@ class TouchPlan(msgspec.Struct, frozen=True):
         whole: dict[str, Any] = msgspec.to_builtins(self)
         first = ("verb", "table", "selection", "items", "estimate", "consumers", "warnings", "command")
         return {"plan": {name: whole[name] for name in first} | whole}
+
+
+class ReplayPlan(msgspec.Struct, frozen=True):
+    """The plan of a replay, as data. `settings` is (setting, value, where it comes from). Times in epoch seconds."""
+
+    run: str
+    source: str
+    target: str
+    records: Items
+    first: str | None
+    last: str | None
+    fidelity: str
+    ended: str
+    settings: tuple[tuple[str, str, str], ...]
+    filters: str
+    superseded: dict[str, int] | None
+    invocations: int | None
+    usd: float | None
+    prices_as_of: str
+    readers: str | None
+    on_failure: str
+    gaps: tuple[str, ...]
+    warnings: tuple[PlanWarning, ...]
+    command: str
+    verb: str = "replay"
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints: `{"plan": {…}}`."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        whole["settings"] = {name: {"value": value, "from": origin} for name, value, origin in self.settings}
+        return {"plan": {"verb": self.verb} | whole}

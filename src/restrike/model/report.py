@@ -115,6 +115,7 @@ class ReplayReport(msgspec.Struct):
     ended: str
     gaps: int
     on_failure: str | None
+    gaps_allowed: bool = False
     verb: str = "replay"
 
     def as_json(self) -> dict[str, Any]:
@@ -152,7 +153,7 @@ class ReplayReport(msgspec.Struct):
             return 5
         if self.failed:
             return 1
-        return 4 if self.gaps else 0
+        return 4 if self.gaps and not self.gaps_allowed else 0
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -115,7 +115,7 @@ def parse_sort_condition(attribute: KeyAttribute, text: str) -> SortCondition:
     with an optional `and` between them.
     """
     text = text.strip()
-    match = re.match(r"(<=|>=|=|<|>|between\b|begins_with\b)\s*(.*)$", text, re.DOTALL | re.IGNORECASE)
+    match = re.match(r"((?:<=|>=|=|<|>)(?![<>=])|between\b|begins_with\b)\s*(.*)$", text, re.DOTALL | re.IGNORECASE)
     if not match:
         raise UsageError(
             f"--sort-key {text!r} is no condition",
@@ -255,8 +255,11 @@ def strands(selection: Selection, table: TableInfo, *, consistent: bool = False)
         request["ConsistentRead"] = True
     if selection.filter:
         request["FilterExpression"] = selection.filter.expression
-        request["ExpressionAttributeNames"] = dict(selection.filter.names)
-        request["ExpressionAttributeValues"] = dict(selection.filter.values)
+        # The service takes none of them, but not an empty one.
+        if selection.filter.names:
+            request["ExpressionAttributeNames"] = dict(selection.filter.names)
+        if selection.filter.values:
+            request["ExpressionAttributeValues"] = dict(selection.filter.values)
     if isinstance(what, Scan):
         for segment in range(what.segments):
             parallel = {"Segment": segment, "TotalSegments": what.segments} if what.segments > 1 else {}

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +113,14 @@ class Touch:
         self._on_progress = on_progress
         self._pace = Pace(options.pace, table, wcu_per_item, time.monotonic)
         self._places = Places(ledger.places(run.name))
-        self._limit = Limit(None if options.limit is None else options.limit - run.counts.selected)
+        # A unit that was not done is read again, and counts again.
+        counted = run.unit_counts if options.mode == "marker" else run.counts
+        self._limit = Limit(None if options.limit is None else options.limit - counted.selected)
         self._counts = run.unit_counts
         self._consumed = run.consumed_wcu
         self._elapsed_before_s = run.elapsed_s
         self._started = time.monotonic()
-        self._done_before = run.counts.selected
+        self._done_before = counted.selected
         self._slots = asyncio.Semaphore(options.concurrency)
         self._sending: set[asyncio.Task[None]] = set()
         self._stop = Stop()
@@ -188,11 +190,8 @@ class Touch:
             start_s=run.stream_start_s or run.created_at,
             resumed=self._resumed,
         )
-        try:
+        with _without_proof():
             await self._proof.prepare()
-        except AccessDenied as error:
-            error.hint += " Or go without the proof: --no-verify."
-            raise
 
     async def _work(self, wire: Wire) -> None:
         selection = self._selection
@@ -200,7 +199,7 @@ class Touch:
             # An index has an order of its own: all keys are read and put in the table's order first.
             selection = await self._collected(wire)
         selector = self._selector(wire, selection, self._places, self._limit)
-        follower = asyncio.create_task(self._proof.follower.run()) if self._proof else None
+        follower = asyncio.create_task(self._follow(self._proof)) if self._proof else None
         saver = asyncio.create_task(self._save_regularly())
         reading = asyncio.create_task(selector.run())
         writing = asyncio.create_task(self._write(selector))
@@ -210,9 +209,16 @@ class Touch:
             if self._proof is not None and not self._stop.is_set():
                 await _unless_failing(asyncio.create_task(self._await_records()), helpers)
         finally:
-            for task in (writing, *self._sending, *helpers):
-                await streams.ended(task)
+            tasks = (writing, *self._sending, *helpers)
+            for task in tasks:
+                task.cancel()
+            # What failed is known already; what is done is saved all the same.
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._save()
+
+    async def _follow(self, proof: Proof) -> None:
+        with _without_proof():
+            await proof.follower.run()
 
     def _selector(self, wire: Wire, selection: Selection, places: Places, limit: Limit) -> Selector:
         return Selector(
@@ -295,6 +301,8 @@ class Touch:
                 await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
                 continue
             if batcher.waiting > MAX_WAITING_JOBS:
+                if not self._sending:
+                    return  # the run is stopping: what was laid down keeps its lane shut
                 await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
                 continue
             unit = await self._next_unit(selector)
@@ -365,11 +373,11 @@ class Touch:
         doubtful = False
         for attempt in range(MAX_ATTEMPTS):
             if attempt:
-                # What is left of it was refused, or is in doubt: a resumed run sends it again, and that is harmless.
-                if self._stop.is_set():
-                    raise Stopped
-                await asyncio.sleep(retry_delay_s(attempt))
-            await self._pace.take(len(batch))
+                await self._sleep(retry_delay_s(attempt))
+            await self._pace.take(len(batch), self._sleep)
+            if self._stop.is_set():
+                # Not sent yet, refused, or in doubt: a resumed run sends it again, and that is harmless.
+                raise Stopped
             try:
                 answers, consumed = await writer.execute([job for _, job in batch])
             except Throttled as error:
@@ -396,6 +404,11 @@ class Touch:
                 doubtful = self._doubtful = True
             last = error_for("BatchExecuteStatement", throttled_as, "refused again and again")
         raise last
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleeps, but not on when the run is to stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
 
     def _take_answers(
         self, batch: list[tuple[Unit, Any]], answers: list[dynamodb.StatementAnswer], *, doubtful: bool
@@ -471,7 +484,7 @@ class Touch:
         with self._ledger.transaction():
             if isinstance(self.writer, CounterWriter):
                 self._ledger.settle(self._run.name, self.writer.unsaved)
-                self.writer.unsaved.clear()
+                self.writer.saved()
             if self._proof is not None:
                 self._proof.expectation.save()
             self._ledger.add_leftovers(self._run.name, self._failed_unsaved)
@@ -492,9 +505,11 @@ class Touch:
         return self._elapsed_before_s + time.monotonic() - self._started
 
     def totals(self) -> Counts:
-        """The counts of the whole run so far."""
+        """The counts of the whole run so far, with the outcomes in units that are not done."""
         total = self._folded()
         total.add(self._outcomes)
+        for unit in self._places.open():
+            total.add(unit.counts)
         return total
 
     def _report_progress(self) -> None:
@@ -712,6 +727,16 @@ async def _unless_failing(work: asyncio.Task[None], helpers: list[asyncio.Task[N
                 task.result()
     finally:
         await streams.ended(work)
+
+
+@contextlib.contextmanager
+def _without_proof() -> Iterator[None]:
+    """Tells whoever may not read the stream that it can be done without."""
+    try:
+        yield
+    except AccessDenied as error:
+        error.hint += " Or go without the proof: --no-verify."
+        raise
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
@@ -13,7 +13,7 @@ from restrike.model.table import TableInfo
 
 START_WCU_PER_S = 2_000.0  # of --rate max: half of what a new on-demand table takes
 GROWTH = 1.25  # a second, while nothing is throttled
-MIN_WCU_PER_S = 1.0
+MIN_WCU_PER_S = 25.0  # about a batch a second: from less it would take minutes to find back
 _SLEEP_FROM_S = 0.005
 _BURST_S = 0.1
 
@@ -86,8 +86,8 @@ class Pace:
     def wcu_per_s(self) -> float:
         return self._wcu_per_s
 
-    async def take(self, items: int) -> None:
-        """Returns when that many items may be written."""
+    async def take(self, items: int, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Returns when that many items may be written, or when `sleep` ends before its time."""
         self._adjust()
         now = self._clock()
         seconds = items * self._wcu_per_item / self._wcu_per_s
@@ -97,7 +97,7 @@ class Pace:
         self._next = start + seconds
         if start - now > _SLEEP_FROM_S:
             self._waited = True
-            await asyncio.sleep(start - now)
+            await sleep(start - now)
 
     def consumed(self, items: int, wcu: float | None) -> None:
         """What a batch really took: later leave is reckoned with it."""
@@ -117,7 +117,7 @@ class Pace:
         if current == float("inf"):
             assert self._items_cap is not None
             current = self._items_cap * self._wcu_per_item
-        self._wcu_per_s = max(MIN_WCU_PER_S, current / 2)
+        self._wcu_per_s = max(min(MIN_WCU_PER_S, current), current / 2)
 
     def _adjust(self) -> None:
         now = self._clock()

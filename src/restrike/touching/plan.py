@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from restrike.model.pattern import compile_criteria
 from restrike.model.plan import Consumer, Estimate, Items, PlanWarning, TouchPlan
 from restrike.model.report import Counts, TouchReport
 from restrike.model.selection import KeyList, KeyQuery, Scan, Selection, Strand, identity, projected, strands
-from restrike.model.table import AttributeValue, KeyAttribute, TableInfo, canonical_key, key_value
+from restrike.model.table import AttributeValue, TableInfo, canonical_key, key_value
 from restrike.running import default_name, run_to_end
 from restrike.touching.engine import OnProgress, Options, Touch
 from restrike.touching.keys import KeyFile
@@ -293,7 +293,7 @@ class _Looker:
 
     async def look(self, ledger: Ledger) -> Plan:
         request, table = self._request, self._table
-        samples = await self._sample_values(request)
+        samples = await sample_values(self._wire, table, request)
         selection = resolve(
             request, table, ledger, self._spool or Path(), lambda index, key, _: samples.get((index, key.name))
         )
@@ -360,49 +360,6 @@ class _Looker:
 
     # ── the selection ────────────────────────────────────────────────────────────────────────────────────
 
-    async def _sample_values(self, request: TouchRequest) -> dict[tuple[str | None, str], AttributeValue]:
-        """A value of the key attribute whose date form has to be recognised, where the request needs one."""
-        table = self._table
-        if request.date_from is None:
-            return {}
-        schema = table.index(request.index).key if request.index else table.key
-        if request.key is None:
-            attribute = schema.partition
-        elif schema.sort is not None:
-            attribute = schema.sort
-        else:
-            return {}
-        value = await self._one_value(request, attribute)
-        return {} if value is None else {(request.index, attribute.name): value}
-
-    async def _one_value(self, request: TouchRequest, attribute: KeyAttribute) -> AttributeValue | None:
-        ask: dict[str, Any] = {"TableName": self._table.name, "Limit": 1}
-        if request.index:
-            ask["IndexName"] = request.index
-        if request.key is None:
-            strand = Strand("sample", "Scan", ask)
-        else:
-            selection = Selection(
-                KeyQuery(_typed(self._table, request.index, request.key), request.index),
-            )
-            strand = next(strands(selection, self._table))
-            strand = Strand("sample", "Query", strand.request | {"Limit": 1})
-        pages = self._pages(strand, {"value": attribute.name}, pages=1)
-        async for page in pages:
-            for item in page["Items"]:
-                found: AttributeValue = item[attribute.name]
-                return found
-        return None
-
-    async def _pages(self, strand: Strand, fields: dict[str, str], *, pages: int) -> Any:
-        request = projected(strand, fields)
-        for _ in range(pages):
-            page = msgspec.json.decode(await self._wire.call(strand.operation, msgspec.json.encode(request)))
-            yield page
-            if "LastEvaluatedKey" not in page:
-                return
-            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
     async def _sample_keys(self, selection: Selection) -> list[bytes]:
         """The canonical keys of up to 100 of the first items."""
         if isinstance(selection.what, KeyList):
@@ -416,7 +373,7 @@ class _Looker:
             if number == 10 or len(keys) >= SAMPLE_ITEMS:
                 break
             limited = Strand(strand.id, strand.operation, strand.request | {"Limit": SAMPLE_ITEMS})
-            async for page in self._pages(limited, fields, pages=3):
+            async for page in _pages(self._wire, limited, fields, pages=3):
                 keys += [canonical_key(schema, item) for item in page["Items"]]
                 if len(keys) >= SAMPLE_ITEMS:
                     break
@@ -622,20 +579,41 @@ class _Looker:
         if projecting:
             names = ", ".join(index.name for index in projecting)
             self._warn("index-writes", f"each touch writes {1 + len(projecting)} times: {names} project {attribute!r}.")
-        if selection.filter is not None and selection.index is not None:
-            index = table.index(selection.index)
-            lacks = [
-                name
-                for name in selection.filter.names.values()
-                if not index.projects(name) and name not in table.key.names
-            ]
-            if lacks:
-                self._warn(
-                    "filter-on-missing-attribute",
-                    f"index {index.name} does not project {', '.join(lacks)}: the filter sees them as absent.",
-                )
         if items.count == 0:
             self._warn("empty", "nothing is selected: there is nothing to fire.")
+
+
+async def sample_values(
+    wire: Wire, table: TableInfo, request: TouchRequest
+) -> dict[tuple[str | None, str], AttributeValue]:
+    """A value of the key attribute whose date form has to be recognised, where the request needs one."""
+    if request.date_from is None:
+        return {}
+    schema = table.index(request.index).key if request.index else table.key
+    attribute = schema.partition if request.key is None else schema.sort
+    if attribute is None:
+        return {}
+    ask: dict[str, Any] = {"TableName": table.name, "Limit": 1}
+    if request.index:
+        ask["IndexName"] = request.index
+    strand = Strand("sample", "Scan", ask)
+    if request.key is not None:
+        selection = Selection(KeyQuery(_typed(table, request.index, request.key), request.index))
+        strand = Strand("sample", "Query", next(strands(selection, table)).request | {"Limit": 1})
+    async for page in _pages(wire, strand, {"value": attribute.name}, pages=1):
+        for item in page["Items"]:
+            return {(request.index, attribute.name): item[attribute.name]}
+    return {}
+
+
+async def _pages(wire: Wire, strand: Strand, fields: dict[str, str], *, pages: int) -> AsyncIterator[Any]:
+    request = projected(strand, fields)
+    for _ in range(pages):
+        page = msgspec.json.decode(await wire.call(strand.operation, msgspec.json.encode(request)))
+        yield page
+        if "LastEvaluatedKey" not in page:
+            return
+        request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
 def _typed(table: TableInfo, index: str | None, text: str) -> AttributeValue:

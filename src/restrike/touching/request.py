@@ -110,7 +110,7 @@ def command(request: TouchRequest, run: str) -> str:
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         else:
-            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [flag, f"{value:.15g}" if isinstance(value, float) else str(value)]
     settings = request.aws
     for flag, setting in (
         ("--region", settings.region),

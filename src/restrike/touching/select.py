@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -57,6 +58,10 @@ class Places:
             unit = units.popleft()
             self.moved[strand] = self.known[strand] = Place(unit.after, unit.last)
             yield unit
+
+    def open(self) -> Iterator[Unit]:
+        """The units that are not done, or come behind one that is not."""
+        return itertools.chain.from_iterable(self._open.values())
 
     def __len__(self) -> int:
         return sum(map(len, self._open.values()))

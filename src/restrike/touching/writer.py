@@ -211,6 +211,7 @@ class CounterWriter(_Update):
         self._run = run
         self._epoch = epoch
         self.unsaved: list[tuple[bytes, str]] = []  # outcomes that the next save makes durable
+        self._mine: set[bytes] = set()  # keys that this process has taken on, until their outcome is saved
         name = quoted(counter)
         self._bump = msgspec.json.encode(f"{self._partiql} AND {name}=?")
         self._create = msgspec.json.encode(f"{self._partiql} AND {name} IS MISSING")
@@ -231,6 +232,8 @@ class CounterWriter(_Update):
         recovered: list[Outcome] = []
 
         for key in keys:
+            if key in self._mine:
+                continue  # the selection yields it again
             value = numbers.get(key, _ABSENT)
             if key in known:
                 before, after, epoch, outcome = known[key]
@@ -238,6 +241,7 @@ class CounterWriter(_Update):
                     outcome = _what_happened(value, before, after)
                     if outcome is not None:
                         self.unsaved.append((key, outcome))
+                        self._mine.add(key)
                         if epoch == self._epoch:
                             recovered.append(outcome)
                     else:
@@ -269,6 +273,7 @@ class CounterWriter(_Update):
                 counts.selected += 1
                 counts.failed += 1
                 failed.append((key, verdict))
+        self._mine.update(job.key for job in jobs)
         self._ledger.intend(self._run, self._epoch, new, instead_of=dropped)
         return Prepared(jobs, counts, failed, recovered)
 
@@ -312,6 +317,11 @@ class CounterWriter(_Update):
 
     def settled(self, job: Job, verdict: Verdict) -> None:
         self.unsaved.append((job.key, verdict.outcome))
+
+    def saved(self) -> None:
+        """What was unsaved is durable: from now on the ledger knows those keys."""
+        self._mine.difference_update(key for key, _ in self.unsaved)
+        self.unsaved.clear()
 
     def can_do_without_returning(self, message: str) -> bool:
         return False

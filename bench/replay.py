@@ -1,0 +1,237 @@
+"""What a replayed record costs: pages as GetRecords answers them → records → filtered by event name → batches of 100
+→ a file of Lambda events; and how busy many lanes keep a function that takes 50 ms.
+
+    python -m bench.replay restrike --records 100000
+    python -m bench.replay plain --records 100000
+    python -m bench.replay lanes
+
+`plain` does the same with json.loads of the page and json.dumps of the events. Records are of about 2 KB with both
+images; every tenth is an INSERT, which the filter drops. One JSON object on stdout, CPU as in `bench.touch`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from bench.touch import cpu_s
+from restrike.aws.streams import records_decoder
+from restrike.ledger import Ledger, Run
+from restrike.model.record import Fidelity, Record, read_record
+from restrike.model.report import Counts
+from restrike.replaying.engine import Replay, ReplayCounts, Settings
+from restrike.replaying.filters import Filter, FilterRequest
+from restrike.replaying.plan import LedgerBook
+from restrike.replaying.sources import Gap, SourceInfo, Window
+from restrike.replaying.targets import Answer, Target
+from restrike.replaying.targets.jsonl import JsonlTarget
+
+ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/bench/stream/2026-01-01T00:00:00.000"
+PAGE_RECORDS = 500  # of 2 KB: a page holds at most 1 MB
+EVENTS = "MODIFY,REMOVE"
+
+
+def pages(records: int) -> list[bytes]:
+    """Ten different pages of GetRecords, which take turns; sequence numbers are put in as they are handed out."""
+    image = {f"attribute_{number}": {"S": "x" * 60} for number in range(11)}
+    made = []
+    for page in range(min(10, -(-records // PAGE_RECORDS))):
+        members = [
+            {
+                "eventID": f"{page:08x}{number:024x}",
+                "eventName": "INSERT" if number % 10 == 0 else "MODIFY",
+                "eventVersion": "1.1",
+                "eventSource": "aws:dynamodb",
+                "awsRegion": "eu-west-1",
+                "dynamodb": {
+                    "ApproximateCreationDateTime": 1_795_434_720.0,
+                    "Keys": {"pk": {"S": f"item-{{place}}{number:06}"}},
+                    "NewImage": image,
+                    "OldImage": image,
+                    "SequenceNumber": f"{{place}}{number:06}",
+                    "SizeBytes": 2048,
+                    "StreamViewType": "NEW_AND_OLD_IMAGES",
+                },
+            }
+            for number in range(PAGE_RECORDS)
+        ]
+        body = json.dumps({"Records": members, "NextShardIterator": "next"}, separators=(",", ":"))
+        made.append(body.replace("{place}", "@@@@@@@@@@@@").encode())
+    return made
+
+
+def answers(records: int) -> Any:
+    """The pages in turn, each with sequence numbers that ascend, until there are that many records."""
+    templates = pages(records)
+    for number in range(records // PAGE_RECORDS):
+        yield templates[number % len(templates)].replace(b"@@@@@@@@@@@@", b"8%011d" % number)
+
+
+class PageSource:
+    """The pages of one shard out of memory, decoded as the stream source decodes them."""
+
+    uri = "stream:bench"
+    fidelity: Fidelity = "exact"
+
+    def __init__(self, records: int) -> None:
+        self.ended = ""
+        self.gaps: list[Gap] = []
+        self._records = records
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def look(self, window: Window) -> SourceInfo:
+        return SourceInfo()
+
+    async def read(self, after: Mapping[str, int], window: Window) -> AsyncIterator[list[Record]]:
+        decoder = records_decoder(msgspec.Raw)
+        for body in answers(self._records):
+            yield [
+                read_record(raw, shard="shard", place=None, stream_arn=ARN, fidelity="exact")
+                for raw in decoder.decode(body).records
+            ]
+
+
+class SlowTarget:
+    """A function that takes 50 ms; counts how long how many lanes had it working."""
+
+    uri = "lambda:bench"
+    max_payload_bytes: int | None = None
+
+    def __init__(self) -> None:
+        self.busy_s = 0.0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def attempt(self, records: list[Record]) -> Answer:
+        began = time.perf_counter()
+        await asyncio.sleep(0.05)
+        self.busy_s += time.perf_counter() - began
+        return Answer(ok=True)
+
+    async def sync(self) -> None: ...
+
+
+async def run(source: PageSource, target: Target, settings: Settings, folder: Path) -> int:
+    """One replay with its ledger; returns how many records were delivered."""
+    now = time.time()
+    request = FilterRequest(event=EVENTS)
+    with Ledger(folder / "ledger.db") as ledger:
+        ledger.relax()  # as a replay does
+        ledger.insert(
+            Run(
+                name="bench",
+                verb="replay",
+                table_arn=ARN,
+                identity="",
+                request=b"{}",
+                state="RUNNING",
+                reason="",
+                epoch=1,
+                counts=Counts(),
+                unit_counts=Counts(),
+                consumed_wcu=None,
+                seen=None,
+                elapsed_s=0.0,
+                stream_start_s=None,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        async with source, target:
+            replay = Replay(
+                source,
+                target,
+                Filter(request, Window()),
+                Window(),
+                settings,
+                LedgerBook(ledger, "bench"),
+                name="bench",
+                counts=ReplayCounts(),
+                elapsed_before_s=0.0,
+                on_failure=folder / "failed.jsonl",
+                verdicts=None,
+                on_progress=lambda _: None,
+            )
+            return (await replay.execute()).delivered
+
+
+def plain(records: int, path: Path) -> int:
+    """The same by hand: parse the page, drop what is not wanted, write events of 100."""
+    wanted = set(EVENTS.split(","))
+    waiting: list[Any] = []
+    written = 0
+    with path.open("w", encoding="utf-8") as file:
+        for body in answers(records):
+            for record in json.loads(body)["Records"]:
+                if record["eventName"] in wanted:
+                    record["eventSourceARN"] = ARN
+                    waiting.append(record)
+            while len(waiting) >= 100:
+                file.write(json.dumps({"Records": waiting[:100]}) + "\n")
+                written, waiting = written + 100, waiting[100:]
+        if waiting:
+            file.write(json.dumps({"Records": waiting}) + "\n")
+    return written + len(waiting)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["restrike", "plain", "lanes"])
+    parser.add_argument("--records", type=int, default=100_000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for _ in answers(PAGE_RECORDS):
+            pass  # the pages are made before the clock starts
+        cpu_before_s, began_s = cpu_s(), time.perf_counter()
+        busy = None
+        if given.what == "plain":
+            delivered = plain(given.records, folder / "out.jsonl")
+        elif given.what == "restrike":
+            target = JsonlTarget(str(folder / "out.jsonl"), events=True)
+            delivered = asyncio.run(run(PageSource(given.records), target, Settings(), folder))
+        else:
+            slow = SlowTarget()
+            settings = Settings(lanes=64, batch_size=10)
+            delivered = asyncio.run(run(PageSource(given.records), slow, settings, folder))
+            busy = slow.busy_s / (64 * (time.perf_counter() - began_s))
+        cpu_after_s, wall_s = cpu_s(), time.perf_counter() - began_s
+    if delivered != given.records * 9 // 10:
+        raise SystemExit(f"{delivered} of {given.records * 9 // 10} records arrived")
+    print(
+        json.dumps(
+            {
+                "items": given.records,
+                "cpu_s": round(cpu_after_s - cpu_before_s, 4),
+                "wall_s": round(wall_s, 4),
+                "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+                "lanes_busy": busy,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

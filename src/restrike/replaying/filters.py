@@ -1,0 +1,180 @@
+"""Which records of a source go on: by time, key, event, Lambda's patterns, and JMESPath."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from restrike.errors import UsageError
+from restrike.model.pattern import Criteria, compile_criteria
+from restrike.model.record import Record
+from restrike.replaying.sources import Window
+
+EVENTS = ("INSERT", "MODIFY", "REMOVE")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class FilterRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The window and filters as they were typed; None where they were not given."""
+
+    since: str | None = None
+    until: str | None = None
+    last: str | None = None
+    key: str | None = None
+    event: str | None = None
+    pattern: str | None = None
+    where: str | None = None
+    limit: int | None = None
+
+
+def window_of(request: FilterRequest, now: datetime) -> Window:
+    """The window, with relative times reckoned from `now`."""
+    if request.last is not None:
+        if request.since or request.until:
+            raise UsageError("--last is a window by itself: leave out --since and --until")
+        return Window((now - _duration("--last", request.last)).timestamp(), None)
+    since = _moment("--since", request.since, now)
+    until = _moment("--until", request.until, now)
+    if since is not None and until is not None and until <= since:
+        raise UsageError(f"--until {request.until} is not after --since {request.since}")
+    return Window(since, until)
+
+
+def _duration(flag: str, text: str) -> timedelta:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
+    if not match:
+        raise UsageError(f"{flag} {text!r} is no duration", "Write 90s, 30m, 2h, 3d or 1w.")
+    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+
+
+def _moment(flag: str, text: str | None, now: datetime) -> float | None:
+    if text is None:
+        return None
+    if re.fullmatch(r"\d+(?:\.\d+)?\s*[smhdw]", text.strip()):
+        return (now - _duration(flag, text)).timestamp()
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(
+            f"{flag} {text!r} is no time",
+            "Write 2021-01-22T10:00:00Z, with a zone, or a duration back from now: 2h, 3d.",
+        ) from None
+    if moment.tzinfo is None:
+        raise UsageError(
+            f"{flag} {text!r} has no time zone", f"Write {moment.isoformat()}Z for UTC, or an offset such as +02:00."
+        )
+    return moment.astimezone(UTC).timestamp()
+
+
+class Filter:
+    """Whether a record goes on. What needs no parsing is looked at first; images are parsed only if asked for."""
+
+    def __init__(self, request: FilterRequest, window: Window, criteria: Criteria | None = None) -> None:
+        self._window = window
+        self._bounded = window.since_s is not None or window.until_s is not None
+        self._events = _events(request.event)
+        self._key = request.key
+        self._criteria = [each for each in (criteria, _criteria(request.pattern)) if each is not None]
+        self._where = _where(request.where)
+        self._parses = bool(self._criteria) or self._where is not None
+
+    def passes(self, record: Record) -> bool:
+        """Whether all that was asked for holds."""
+        if self._events is not None and record.event_name not in self._events:
+            return False
+        if self._bounded and not self._window.holds(record.created_s):
+            return False
+        if self._key is not None and not _has_key(record.keys, self._key):
+            return False
+        if not self._parses:
+            return True
+        parsed: dict[str, Any] = msgspec.json.decode(record.raw)
+        if not all(criteria.matches(parsed) for criteria in self._criteria):
+            return False
+        return self._where is None or self._where(plain_record(parsed))
+
+
+def _events(text: str | None) -> frozenset[str] | None:
+    if text is None:
+        return None
+    names = frozenset(name.strip().upper() for name in text.split(","))
+    if not names <= set(EVENTS):
+        raise UsageError(f"--event {text!r} is not of INSERT, MODIFY, REMOVE", "For example --event INSERT,MODIFY.")
+    return names
+
+
+def _has_key(keys: bytes, wanted: str) -> bool:
+    """Whether a key attribute has that value: `VALUE`, or `PARTITION/SORT` for both."""
+    values = [_text(value) for value in msgspec.json.decode(keys).values()]
+    return wanted in values or ("/" in wanted and sorted(wanted.split("/", 1)) == sorted(values))
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return str(next(iter(value.values())))
+
+
+def _criteria(text: str | None) -> Criteria | None:
+    """A pattern out of JSON text, or out of the file of that name."""
+    if text is None:
+        return None
+    if not text.lstrip().startswith(("{", "[")):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--pattern: cannot read {text}: {error}", "Give JSON or a file that holds it.") from None
+    return compile_criteria(text)
+
+
+def _where(expression: str | None) -> Callable[[Any], bool] | None:
+    if expression is None:
+        return None
+    import jmespath
+    import jmespath.exceptions
+
+    try:
+        compiled = jmespath.compile(expression)
+    except jmespath.exceptions.JMESPathError as error:
+        why = str(error).partition("\n")[0]  # the expression with a caret under it follows
+        raise UsageError(f"--where is no JMESPath: {why}", "For example: dynamodb.NewImage.total > `100`") from None
+
+    def holds(record: Any) -> bool:
+        try:
+            return bool(compiled.search(record))
+        except jmespath.exceptions.JMESPathError as error:
+            raise UsageError(f"--where fails on a record: {error}") from None
+
+    return holds
+
+
+def plain_record(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with Keys, NewImage and OldImage as plain values: what --where looks at."""
+    change = dict(record.get("dynamodb", {}))
+    for member in ("Keys", "NewImage", "OldImage"):
+        if isinstance(change.get(member), dict):
+            change[member] = {name: plain_value(value) for name, value in change[member].items()}
+    return {**record, "dynamodb": change}
+
+
+def plain_value(value: dict[str, Any]) -> Any:
+    """DynamoDB JSON as plain JSON: numbers as int or float, binary as base64 text, sets as lists."""
+    kind, content = next(iter(value.items()))
+    if kind == "N":
+        return _number(content)
+    if kind == "NS":
+        return [_number(each) for each in content]
+    if kind == "M":
+        return {name: plain_value(inner) for name, inner in content.items()}
+    if kind == "L":
+        return [plain_value(inner) for inner in content]
+    return None if kind == "NULL" else content
+
+
+def _number(text: str) -> int | float:
+    number = Decimal(text)
+    return int(number) if number == number.to_integral_value() else float(number)

@@ -1,0 +1,125 @@
+"""The settings of a function's own event source mapping: a replay delivers as that mapping does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from restrike.aws.lambda_ import FunctionName, function_name
+from restrike.errors import UsageError
+
+DEFAULT_BATCH_SIZE = 100
+DEFAULT_RETRIES = 5
+"""Where the mapping tries for ever (−1, its default): a replay gives up, puts aside what failed, and goes on."""
+
+
+class MappingSettings(msgspec.Struct, frozen=True):
+    """What a replay takes over from a mapping.
+
+    Not taken over: the maximum record age (records of last week are the point of a replay), the on-failure
+    destination (its reader would take old records for new ones), the batching window (nothing is waited for).
+
+    `target` is the function as the mapping invokes it, with its qualifier. `filter_criteria` is as Lambda describes it
+    (`{"Filters": [{"Pattern": …}]}`), None where nothing is filtered. `live`: the mapping delivers new records, which
+    old ones would interleave with.
+    """
+
+    uuid: str
+    target: FunctionName
+    state: str
+    live: bool
+    batch_size: int
+    parallel: int
+    retries: int
+    bisect: bool
+    report_batch_item_failures: bool
+    filter_criteria: Mapping[str, Any] | None
+
+    @property
+    def pause_command(self) -> str:
+        """What stops the mapping from delivering; it keeps its place, and goes on with `--enabled`."""
+        return f"aws lambda update-event-source-mapping --uuid {self.uuid} --no-enabled"
+
+
+def mapping_settings(
+    name: FunctionName, mappings: Sequence[Mapping[str, Any]], *, own_pattern: bool = False
+) -> MappingSettings | None:
+    """The settings of that function's mapping, among those that ListEventSourceMappings lists for the stream.
+
+    None where the function is not mapped to the stream. `own_pattern`: the user gave a pattern, so that the mapping's
+    need not be readable. UsageError where it is not clear which mapping is meant (a bare name, and the mapping is on an
+    alias, or there are several), and where a replay cannot do what the mapping does (a tumbling window, a filter
+    that these credentials may not decrypt).
+    """
+    ours = [mapping for mapping in mappings if mapping.get("State") != "Deleting" and _same_function(name, mapping)]
+    if name.qualifier is not None:
+        chosen = [mapping for mapping in ours if _qualifier(_invoked(mapping)) == _qualifier(name)]
+        if not chosen:
+            return None
+    else:
+        chosen = ours
+        if not chosen:
+            return None
+        if len(chosen) > 1 or _qualifier(_invoked(chosen[0])) != _qualifier(name):
+            raise UsageError(_unclear(name, chosen), "Name the one you mean: " + _choices(name, chosen) + ".")
+    if len(chosen) > 1:
+        raise UsageError(_unclear(name, chosen), "Delete or disable all but one of them, or give every setting.")
+    return _settings(chosen[0], own_pattern)
+
+
+def _settings(mapping: Mapping[str, Any], own_pattern: bool) -> MappingSettings:
+    uuid = str(mapping.get("UUID", ""))
+    if mapping.get("TumblingWindowInSeconds"):
+        raise UsageError(
+            f"the mapping {uuid} has a tumbling window: its events carry a window and a state, which a replay has not",
+            "Replay to handler:MODULE:FUNCTION or jsonl:PATH, and aggregate there.",
+        )
+    criteria = mapping.get("FilterCriteria")
+    if mapping.get("FilterCriteriaError") and not own_pattern:
+        problem = mapping["FilterCriteriaError"]
+        raise UsageError(
+            f"the filter of the mapping {uuid} cannot be read: {problem.get('Message') or problem.get('ErrorCode')}",
+            "Allow kms:Decrypt on its key, or give the filter with --pattern.",
+        )
+    retries = mapping.get("MaximumRetryAttempts")
+    state = str(mapping.get("State", ""))
+    return MappingSettings(
+        uuid=uuid,
+        target=_invoked(mapping),
+        state=state,
+        # While it is being disabled it may hand over one more batch.
+        live=state != "Disabled",
+        batch_size=mapping.get("BatchSize") or DEFAULT_BATCH_SIZE,
+        parallel=mapping.get("ParallelizationFactor") or 1,
+        retries=retries if retries is not None and retries >= 0 else DEFAULT_RETRIES,
+        bisect=bool(mapping.get("BisectBatchOnFunctionError")),
+        report_batch_item_failures="ReportBatchItemFailures" in (mapping.get("FunctionResponseTypes") or ()),
+        filter_criteria=criteria if criteria and criteria.get("Filters") else None,
+    )
+
+
+def _invoked(mapping: Mapping[str, Any]) -> FunctionName:
+    return function_name(str(mapping.get("FunctionArn", "")))
+
+
+def _same_function(name: FunctionName, mapping: Mapping[str, Any]) -> bool:
+    theirs = _invoked(mapping)
+    return theirs.name == name.name and name.account in (None, theirs.account) and name.region in (None, theirs.region)
+
+
+def _qualifier(name: FunctionName) -> str:
+    """Lambda takes no qualifier and `$LATEST` for the same."""
+    return name.qualifier or "$LATEST"
+
+
+def _unclear(name: FunctionName, mappings: Sequence[Mapping[str, Any]]) -> str:
+    which = ", ".join(f"{m.get('UUID')} on {_qualifier(_invoked(m))}" for m in mappings)
+    if len(mappings) == 1:
+        return f"the stream does not invoke {name} but an alias or a version of it: mapping {which}"
+    return f"{len(mappings)} mappings hand this stream to {name}: {which}"
+
+
+def _choices(name: FunctionName, mappings: Sequence[Mapping[str, Any]]) -> str:
+    return " or ".join(f"lambda:{name.qualified(_qualifier(_invoked(m)))}" for m in mappings)

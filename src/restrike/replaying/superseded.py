@@ -1,0 +1,146 @@
+"""Whether an item has moved on since its record: current, superseded, or deleted.
+
+A record is compared through its item: the last record of an item in the run decides for all of them, since a
+record that only a later one of the same run supersedes is sent. So the source is read once ahead (`Verdicts.survey`),
+and per item a digest of its last NewImage is kept on disk; then each is held against the item as it is now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from restrike.aws.dynamodb import decode
+from restrike.aws.wire import Wire
+from restrike.errors import UsageError
+from restrike.model.record import Record, images
+from restrike.model.table import KeySchema, canonical_key
+
+Verdict = Literal["current", "superseded", "deleted"]
+KEYS_A_CALL = 100  # the limit of BatchGetItem
+
+_SETS = {"SS", "NS", "BS"}
+
+
+def digest(image: dict[str, Any] | None, ignored: frozenset[str]) -> bytes:
+    """Equal for equal images: whatever the order of attributes and of the members of sets; b"" for no image."""
+    if image is None:
+        return b""
+    kept = {name: _ordered(value) for name, value in image.items() if name not in ignored}
+    return hashlib.sha256(msgspec.json.encode(kept, order="deterministic")).digest()
+
+
+def _ordered(value: dict[str, Any]) -> dict[str, Any]:
+    kind, content = next(iter(value.items()))
+    if kind in _SETS:
+        return {kind: sorted(content)}
+    if kind == "M":
+        return {kind: {name: _ordered(inner) for name, inner in content.items()}}
+    if kind == "L":
+        return {kind: [_ordered(inner) for inner in content]}
+    return value
+
+
+class _Answer(msgspec.Struct, rename="pascal"):
+    responses: dict[str, list[dict[str, Any]]] = {}
+    unprocessed_keys: dict[str, msgspec.Raw] = {}
+
+
+_answer = msgspec.json.Decoder(_Answer)
+
+
+class Verdicts:
+    """The verdict of each item of a run, on disk; memory does not grow with their number."""
+
+    def __init__(self, path: Path, wire: Wire, table: str, schema: KeySchema, ignored: frozenset[str]) -> None:
+        self._wire = wire
+        self._table = table
+        self._schema = schema
+        self._ignored = ignored
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA synchronous=OFF")  # made anew where it is not whole
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS items (key BLOB PRIMARY KEY, last BLOB, verdict TEXT) WITHOUT ROWID"
+        )
+        self._db.execute("CREATE TABLE IF NOT EXISTS whole (yes INTEGER)")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def key_of(self, record: Record) -> bytes:
+        return canonical_key(self._schema, msgspec.json.decode(record.keys))
+
+    async def survey(self, pages: AsyncIterator[list[Record]], passes: Callable[[Record], bool]) -> None:
+        """Reads all records of the run ahead and judges each item; nothing where that was done before."""
+        if self._db.execute("SELECT 1 FROM whole").fetchone():
+            return
+        self._db.execute("DELETE FROM items")
+        async for page in pages:
+            self._note(record for record in page if passes(record))
+        await self._judge()
+        self._db.execute("INSERT INTO whole VALUES (1)")
+
+    def _note(self, records: Iterable[Record]) -> None:
+        rows = []
+        for record in records:
+            change = images(record)
+            if record.event_name != "REMOVE" and change.new_image is None:
+                raise UsageError(
+                    "these records have no NewImage, so that nothing can be compared with the items",
+                    "Leave out --if-superseded skip.",
+                )
+            rows.append((self.key_of(record), digest(change.new_image, self._ignored)))
+        self._db.execute("BEGIN")
+        self._db.executemany("INSERT OR REPLACE INTO items (key, last) VALUES (?, ?)", rows)
+        self._db.execute("COMMIT")
+
+    async def _judge(self) -> None:
+        after = b""
+        while rows := self._db.execute(
+            "SELECT key, last FROM items WHERE key > ? ORDER BY key LIMIT ?", (after, KEYS_A_CALL)
+        ).fetchall():
+            after = rows[-1][0]
+            now = await self._items([key for key, _ in rows])
+            verdicts = [(_verdict(last, now.get(key)), key) for key, last in rows]
+            self._db.execute("BEGIN")
+            self._db.executemany("UPDATE items SET verdict = ? WHERE key = ?", verdicts)
+            self._db.execute("COMMIT")
+
+    async def _items(self, keys: list[bytes]) -> dict[bytes, bytes]:
+        """Digest of each item as it is now, by a consistent read; absent items are left out."""
+        found: dict[bytes, bytes] = {}
+        pending: Any = {self._table: {"Keys": [msgspec.Raw(key) for key in keys], "ConsistentRead": True}}
+        for _ in range(100):  # each round answers at least one page of 16 MB
+            body = await self._wire.call("BatchGetItem", msgspec.json.encode({"RequestItems": pending}))
+            answer = decode(_answer, body, "BatchGetItem")
+            for item in answer.responses.get(self._table, ()):
+                found[canonical_key(self._schema, item)] = digest(item, self._ignored)
+            pending = answer.unprocessed_keys
+            if not pending:
+                break
+        return found
+
+    async def skip(self, records: list[Record]) -> list[str | None]:
+        """For each record None where it is to be sent, else why not."""
+        verdicts: list[str | None] = []
+        for record in records:
+            row = self._db.execute("SELECT verdict FROM items WHERE key = ?", (self.key_of(record),)).fetchone()
+            # A record that came after the survey is newer than all that was compared: it is sent.
+            verdicts.append(None if row is None or row[0] == "current" else row[0])
+        return verdicts
+
+    def counts(self) -> dict[str, int]:
+        """Items by verdict."""
+        return dict(self._db.execute("SELECT verdict, count(*) FROM items GROUP BY verdict").fetchall())
+
+
+def _verdict(last: bytes, now: bytes | None) -> Verdict:
+    """`last` is the digest of the item's last NewImage, b"" where its last record is a REMOVE."""
+    if now is None:
+        return "current" if last == b"" else "deleted"
+    return "current" if last == now else "superseded"

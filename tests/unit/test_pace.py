@@ -1,0 +1,170 @@
+"""The pace, by a clock that moves only when somebody sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+import pytest
+
+from restrike.model.table import KeyAttribute, KeySchema, TableInfo
+from restrike.touching.pace import GROWTH, MIN_WCU_PER_S, START_WCU_PER_S, Pace, PaceOptions, seconds_on_one_partition
+
+ON_DEMAND = TableInfo(name="t", arn="arn:aws:dynamodb:eu-west-1:1:table/t", key=KeySchema(KeyAttribute("pk", "S")))
+PROVISIONED = TableInfo(name="t", arn=ON_DEMAND.arn, key=ON_DEMAND.key, on_demand=False, write_capacity=400)
+
+
+class Paced:
+    """A pace with its clock."""
+
+    def __init__(self, table: TableInfo = ON_DEMAND, wcu_per_item: float = 1.0, **options: Any) -> None:
+        self.now = 1_000.0
+        self.pace = Pace(PaceOptions(**options), table, wcu_per_item, lambda: self.now)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def write(self, items: int, batch: int = 25) -> float:
+        """The seconds that it takes to get leave for that many items, and for what comes behind them."""
+        began = self.now
+
+        async def go() -> None:
+            for _ in range(0, items, batch):
+                await self.pace.take(batch, self._sleep)
+            await self.pace.take(1, self._sleep)
+
+        asyncio.run(go())
+        return self.now - began
+
+
+@pytest.mark.parametrize(
+    ("table", "wcu_per_item", "options", "items_per_s"),
+    [
+        (ON_DEMAND, 1, {}, 500),
+        (ON_DEMAND, 4, {}, 125),
+        (PROVISIONED, 1, {}, 100),
+        (PROVISIONED, 2, {"max_wcu": 100.0}, 50),
+        (PROVISIONED, 1, {"rate": 10.0}, 10),
+        (ON_DEMAND, 9, {"rate": 2_000.0}, 2_000),
+        (ON_DEMAND, 10, {"rate": 50.0, "max_wcu": 100.0}, 10),
+        (ON_DEMAND, 1, {"rate": 50.0, "max_wcu": 100.0}, 50),
+        (ON_DEMAND, 1, {"rate": 1.0}, 1),
+    ],
+)
+def test_the_rate_is_kept(table: TableInfo, wcu_per_item: float, options: dict[str, Any], items_per_s: float) -> None:
+    seconds = Paced(table, wcu_per_item, **options).write(1_000)
+    assert seconds == pytest.approx(1_000 / items_per_s, abs=0.15)  # the burst
+    assert PaceOptions(**options).items_per_s(table, wcu_per_item) == pytest.approx(items_per_s)
+    assert PaceOptions(**options).seconds(table, 1_000, wcu_per_item) == pytest.approx(1_000 / items_per_s)
+
+
+def test_what_was_not_used_is_not_saved_up() -> None:
+    paced = Paced(rate=100.0)
+    paced.write(100)
+    paced.now += 3_600
+    assert paced.write(100) == pytest.approx(1.0, abs=0.15)
+
+
+def test_max_grows_while_nothing_is_throttled() -> None:
+    paced = Paced(rate="max")
+    assert paced.pace.wcu_per_s == START_WCU_PER_S
+    paced.write(20_000)
+    assert paced.pace.wcu_per_s > START_WCU_PER_S * GROWTH**2
+
+
+def test_max_does_not_grow_beyond_what_was_reached() -> None:
+    paced = Paced(rate="max")
+    for _ in range(20):
+        paced.now += 1.1
+        paced.write(25)
+    assert paced.pace.wcu_per_s == START_WCU_PER_S
+
+
+def test_max_has_a_cap() -> None:
+    paced = Paced(rate="max", max_wcu=2_100.0)
+    paced.write(30_000)
+    assert paced.pace.wcu_per_s == 2_100
+
+
+@pytest.mark.parametrize("options", [{"rate": "max"}, {"max_wcu": 1_000.0}, {"rate": 1_000.0}, {}], ids=str)
+def test_a_throttle_halves_and_a_burst_of_them_is_one(options: dict[str, Any]) -> None:
+    paced = Paced(**options)
+    paced.now += 0.5
+    before = min(paced.pace.wcu_per_s, 1_000.0) if options.get("rate") == 1_000.0 else paced.pace.wcu_per_s
+    for _ in range(5):
+        paced.pace.throttled()
+    assert paced.pace.wcu_per_s == before / 2
+    assert paced.pace.throttles == 5
+    paced.now += 0.3
+    paced.pace.throttled()
+    assert paced.pace.wcu_per_s == before / 4
+
+
+def test_after_a_throttle_it_recovers_up_to_its_limit() -> None:
+    paced = Paced(max_wcu=1_000.0)
+    paced.now += 0.5
+    paced.pace.throttled()
+    paced.write(20_000)
+    assert paced.pace.wcu_per_s == 1_000
+
+
+@pytest.mark.parametrize(
+    ("reason", "grows"),
+    [("TableWriteProvisionedThroughputExceeded", True), ("IndexWriteKeyRangeThroughputExceeded", False)],
+)
+def test_a_throttled_index_ends_growth(reason: str, grows: bool) -> None:
+    paced = Paced(rate="max")
+    paced.now += 0.5
+    paced.pace.throttled((reason,))
+    paced.write(20_000)
+    assert (paced.pace.wcu_per_s > START_WCU_PER_S / 2) is grows
+
+
+def test_it_never_stops_altogether() -> None:
+    paced = Paced()
+    for _ in range(60):
+        paced.now += 0.5
+        paced.pace.throttled()
+    assert paced.pace.wcu_per_s == MIN_WCU_PER_S
+
+
+def test_what_items_really_take_is_learned() -> None:
+    paced = Paced(max_wcu=100.0)
+    for _ in range(50):
+        paced.pace.consumed(25, 100.0)
+    paced.pace.consumed(25, None)
+    assert paced.write(1_000) == pytest.approx(40, abs=0.3)
+
+
+def test_who_sleeps_can_be_woken() -> None:
+    paced = Paced(rate=0.01)
+    asked: list[float] = []
+
+    async def woken(seconds: float) -> None:
+        asked.append(seconds)
+
+    async def go() -> None:
+        await paced.pace.take(1, woken)
+        await paced.pace.take(1, woken)
+
+    asyncio.run(go())
+    assert asked == [pytest.approx(100, abs=0.2)]
+
+
+@pytest.mark.parametrize(
+    ("table", "rate", "max_wcu", "text"),
+    [
+        (ON_DEMAND, None, None, "500 WCU/s (on demand)"),
+        (PROVISIONED, None, None, "100 WCU/s (25 % of 400)"),
+        (ON_DEMAND, 10.0, None, "10 items/s"),
+        (ON_DEMAND, 10.0, 20.0, "10 items/s and 20 WCU/s"),
+        (ON_DEMAND, "max", None, "as fast as nothing is throttled"),
+        (ON_DEMAND, "max", 20.0, "as fast as nothing is throttled, at most 20 WCU/s"),
+    ],
+)
+def test_in_words(table: TableInfo, rate: float | Literal["max"] | None, max_wcu: float | None, text: str) -> None:
+    assert PaceOptions(rate, max_wcu).describe(table) == text
+
+
+def test_one_partition_key_takes_a_thousand_units_a_second() -> None:
+    assert seconds_on_one_partition(10_000, 2.0) == 20
