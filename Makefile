@@ -1,4 +1,4 @@
-# make demo   the whole story on this machine, no AWS account
+# make demo   the whole story on this machine; no AWS account is touched
 # make test   lint, types and every test
 # Both prepare what they need in .venv; a Java older than 17, or none, is made good by the extra `local`.
 PYTHON ?= python3

@@ -196,5 +196,10 @@ def touched(table: Table, *, verify: bool = False, **selection: Any) -> list[Any
     return sorted(fired)
 
 
+def numbers(keys: list[Any]) -> list[int]:
+    """The sort keys of (partition key, number) pairs, in order."""
+    return sorted(int(sort) for _, sort in keys)
+
+
 def base64_text(value: bytes) -> str:
     return base64.b64encode(value).decode()

@@ -349,8 +349,8 @@ def test_any_values_are_cut_apart_whatever_the_chunks(values: list[Any], data: s
         size = data.draw(st.integers(1, max(1, len(text) - position)))
         splitter.feed(text[position : position + size])
         position += size
-        found += [json.loads(value.decode("utf-8", "surrogatepass")) for value in splitter.values(last=False)]
-    found += [json.loads(value.decode("utf-8", "surrogatepass")) for value in splitter.values(last=True)]
+        found += [json.loads(value.decode("utf-8", "surrogatepass")) for value, _ in splitter.values(last=False)]
+    found += [json.loads(value.decode("utf-8", "surrogatepass")) for value, _ in splitter.values(last=True)]
     assert found == values
 
 
@@ -360,7 +360,7 @@ def test_any_bytes_are_values_or_an_error_that_says_where(text: bytes) -> None:
     splitter = Splitter("a file")
     splitter.feed(text)
     try:
-        for value in splitter.values(last=True):
+        for value, _ in splitter.values(last=True):
             assert value[:1] in (b"{", b"[")
     except RestrikeError as error:
         where = error.message

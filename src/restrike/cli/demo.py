@@ -48,7 +48,7 @@ RUN = "demo"
 @click.command()
 @json_option
 def command(as_json: bool) -> None:
-    """Tell the whole story on this machine, without an AWS account.
+    """Tell the whole story on this machine; no AWS account is touched.
 
     Starts a DynamoDB Local of its own and ends it. Neither your AWS settings nor your runs are read or written.
     The exit code is 6 where a number is not what it should be.

@@ -16,7 +16,7 @@ VERBS = {
     "records": "Look at the records of a source.",
     "runs": "List, show, resume and cancel runs.",
     "local": "Start and stop a DynamoDB Local on this machine.",
-    "demo": "The whole story on this machine, without an AWS account.",
+    "demo": "The whole story on this machine; no AWS account is touched.",
 }
 """Verb -> one line of help. The module `restrike.cli.<verb>` holds its `command`, imported when it is used."""
 

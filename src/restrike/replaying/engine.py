@@ -202,17 +202,24 @@ class Replay:
         self, reading: asyncio.Task[None], workers: list[asyncio.Task[None]], helpers: list[asyncio.Task[None]]
     ) -> None:
         stopping = asyncio.create_task(self._stop.wait())
+        failure: BaseException | None = None
         try:
             waits: set[asyncio.Task[Any]] = {reading, stopping, *workers, *helpers}
             while not all(worker.done() for worker in workers):
                 done, waits = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    task.result()
+                    if failure is None and (failure := task.exception()) is not None:
+                        # The other lanes finish what they have in flight, so that it is not delivered twice.
+                        self._stop.set()
+                        if task in helpers:
+                            raise failure  # nothing is committed any more: no lane could end
                 if stopping in done:
                     # In flight is finished; what is only queued stays for the next part of the run.
                     await _gone(reading)
                     waits.discard(reading)
                     self._lanes.close()
+            if failure is not None:
+                raise failure
             if reading.done() and not reading.cancelled():
                 reading.result()
         finally:

@@ -256,11 +256,12 @@ async def _verdicts(
     async with reading:
         info = await reading.look(saved.window)
         verdicts = await _open_verdicts(aws, saved, ledger, info, ledger.folder(run.name) / "verdicts.db", stack)
-        await verdicts.survey(_until_limit(reading, saved), _filter(saved).passes)
+        # All of the window, beyond a --limit too: the same run may go on without it.
+        await verdicts.survey(_all_of(reading, saved), _filter(saved).passes)
     return verdicts
 
 
-async def _until_limit(source: Source, saved: Saved) -> AsyncIterator[list[Record]]:
+async def _all_of(source: Source, saved: Saved) -> AsyncIterator[list[Record]]:
     async for page in source.read({}, saved.window):
         yield page
 

@@ -31,6 +31,7 @@ CHUNK_BYTES = 1 << 18
 MAX_VALUE_BYTES = 64 << 20  # of one JSON value; a Lambda event holds 6 MB
 MAX_PAGE_RECORDS = 1_000
 LOOK_RECORDS = 100_000
+PARSED_BYTES = 8 << 20  # of a value that is not all there: below, it is parsed anew with each chunk
 
 _WHITE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
@@ -60,6 +61,11 @@ _value = msgspec.json.Decoder(_Value)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+def decoded(value: bytes) -> _Value | list[msgspec.Raw]:
+    """A JSON value as what this source knows: an array of records, an event or a record."""
+    return _array.decode(value) if value[0] == 0x5B else _value.decode(value)
+
+
 class Splitter:
     """Cuts concatenated JSON values out of bytes that come in chunks; holds one value and one chunk at most.
 
@@ -72,6 +78,7 @@ class Splitter:
         self._buffer = bytearray()
         self._scanned = 0  # of the buffer; up to there brackets are counted
         self._depth = 0
+        self._known: tuple[bytes, _Value | list[msgspec.Raw]] | None = None  # the first value, decoded
         self._offset = 0  # of the buffer's first byte in the text
         self._line = 1
 
@@ -87,8 +94,11 @@ class Splitter:
     def held_bytes(self) -> int:
         return len(self._buffer)
 
-    def values(self, *, last: bool) -> Iterator[bytes]:
-        """The values that are all there; `last`: no more chunks come. `where` is that of the value yielded last."""
+    def values(self, *, last: bool) -> Iterator[tuple[bytes, _Value | list[msgspec.Raw] | None]]:
+        """The values that are all there, and what they decode to where that is known already.
+
+        `last`: no more chunks come. `where` is that of the value yielded last.
+        """
         if self._offset == 0:
             if self._buffer.startswith(_BOM):
                 self._drop(len(_BOM))
@@ -98,9 +108,7 @@ class Splitter:
             self._skip_white()
             if not self._buffer:
                 return
-            end = self._line_end(last=last) if not self._scanned else None
-            if end is None:
-                end = self._value_end()
+            end = self._end(last=last)
             if end is None:
                 if len(self._buffer) > MAX_VALUE_BYTES:
                     raise SourceLacks(
@@ -113,7 +121,8 @@ class Splitter:
                         "Was the file cut off? What stands before it was read.",
                     )
                 return
-            yield bytes(memoryview(self._buffer)[:end])
+            known, self._known = self._known, None
+            yield known or (bytes(memoryview(self._buffer)[:end]), None)
             self._drop(end)
 
     def _skip_white(self) -> None:
@@ -129,6 +138,24 @@ class Splitter:
         del self._buffer[:count]
         self._scanned = self._depth = 0
 
+    def _end(self, *, last: bool) -> int | None:
+        """The end of the first value; None where it is not all there."""
+        if not self._scanned:
+            end = self._line_end(last=last)
+            if end is not None:
+                return end
+            # A line that goes on in the next chunk: parsing it to see that is ten times faster than scanning it.
+            if b"\n" not in self._buffer and len(self._buffer) < PARSED_BYTES and self._is_truncated():
+                return None
+        return self._value_end()
+
+    def _is_truncated(self) -> bool:
+        try:
+            msgspec.json.decode(self._buffer, type=msgspec.Raw)
+        except msgspec.DecodeError as error:
+            return str(error) == "Input data was truncated"
+        return False
+
     def _line_end(self, *, last: bool) -> int | None:
         """The end of the value on the first line, where that line looks like one value and is one."""
         end = self._buffer.find(b"\n")
@@ -140,9 +167,10 @@ class Splitter:
             end -= 1
         if self._buffer[end - 1] not in b"}]":
             return None
+        value = bytes(memoryview(self._buffer)[:end])
         try:
-            msgspec.json.decode(memoryview(self._buffer)[:end], type=msgspec.Raw)
-        except msgspec.MsgspecError:
+            self._known = value, decoded(value)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         return end
 
@@ -272,8 +300,8 @@ class JsonlSource:
                 page: list[Record] = []
                 bad: SourceLacks | None = None
                 try:
-                    for value in splitter.values(last=not chunk):
-                        for raw in self._records(value, splitter, ordinal):
+                    for value, known in splitter.values(last=not chunk):
+                        for raw in self._records(value, known, splitter, ordinal):
                             ordinal += 1
                             if ordinal > place:
                                 page.append(self._record(raw, ordinal, splitter))
@@ -290,14 +318,16 @@ class JsonlSource:
                     break
         self.ended = f"end of the file: {ordinal:,} records"
 
-    def _records(self, value: bytes, splitter: Splitter, ordinal: int) -> list[Any]:
+    def _records(
+        self, value: bytes, known: _Value | list[msgspec.Raw] | None, splitter: Splitter, ordinal: int
+    ) -> list[Any]:
         """The records of one value, as bytes."""
         try:
-            if value[0] == 0x5B:
-                return _array.decode(value)
-            kind = _value.decode(value)
+            kind = known if known is not None else decoded(value)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise splitter.bad(f"record {ordinal + 1}: {error}") from None
+        if isinstance(kind, list):
+            return kind
         if kind.records is not None:
             return kind.records
         if kind.change is _ABSENT:

@@ -1,0 +1,172 @@
+"""A replay that is killed leaves no gap and repeats only what was in flight; interrupted, it repeats nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.integration.safety import AWAIT_S, Command, Table, await_true, command, key_text, restrike, table
+
+KILLS = 20
+LANES = 4
+BATCH = 20
+IN_FLIGHT = LANES * BATCH
+ITEMS = 150
+ROUNDS = 12
+RECORDS = ITEMS * ROUNDS
+RATE = 260  # about 7 s without a kill
+
+HANDLER = """
+import os
+
+FILE = os.open(os.environ["DELIVERED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def handle(event, context):
+    os.write(FILE, "".join(each["dynamodb"]["SequenceNumber"] + "\\n" for each in event["Records"]).encode())
+"""
+
+
+@pytest.fixture(scope="module")
+def changed(dynamodb_local: str) -> Iterator[Table]:
+    """A table of which every item was written ROUNDS times."""
+    with table(dynamodb_local, "replay-kill") as made:
+        keys = [{"pk": {"S": f"p{number % 7}"}, "sk": {"N": str(number)}} for number in range(ITEMS)]
+        for turn in range(ROUNDS):
+            for first in range(0, ITEMS, 25):
+                puts = [{"PutRequest": {"Item": {**key, "v": {"N": str(turn)}}}} for key in keys[first : first + 25]]
+                assert not made.client.batch_write_item(RequestItems={made.name: puts})["UnprocessedItems"]
+        yield made
+
+
+class Scenario:
+    """One replay: the words that start it, and the sequence numbers that arrived, in the order of their arrival."""
+
+    def __init__(self, folder: Path, source: Table, url: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        records = source.read_stream()
+        self.keys = {each["SequenceNumber"]: key_text(each["Keys"]) for each in records}
+        self.order = [each["SequenceNumber"] for each in records]
+        assert len(self.order) == RECORDS
+        self.delivered_to = folder / "delivered"
+        if kind == "file":
+            file = folder / "records.jsonl"
+            file.write_text("".join(_record(each, source.stream_arn) + "\n" for each in records))
+            ends = [f"jsonl:{file}", "--to", f"jsonl:{self.delivered_to}"]
+        else:
+            (folder / "kill_handler.py").write_text(HANDLER)
+            monkeypatch.setenv("DELIVERED", str(self.delivered_to))
+            ends = [f"stream:{source.name}", "--to", "handler:kill_handler:handle"]
+        monkeypatch.chdir(folder)
+        name = f"kill-{kind}"
+        self.replay = ["replay", *ends, "--endpoint-url", url, "--run", name, "--execute", "--json"]
+        self.replay += ["--parallel", str(LANES), "--batch-size", str(BATCH), "--rate", str(RATE)]
+        self.resume = ["runs", "resume", name, "--json"]
+        self._kind = kind
+
+    def arrived(self) -> list[str]:
+        if not self.delivered_to.exists():
+            return []
+        text = self.delivered_to.read_text()
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        return [json.loads(line)["dynamodb"]["SequenceNumber"] for line in lines] if self._kind == "file" else lines
+
+    def exists(self) -> bool:
+        return restrike("runs", "show", self.resume[2])[0] == 0
+
+    def await_growth(self, started: Command, records: int) -> None:
+        wanted = len(self.arrived()) + records
+        await_true(lambda: len(self.arrived()) >= wanted or started.ended, f"{records} more records")
+
+    def assert_whole_and_in_order(self, arrived: Sequence[str]) -> None:
+        """Every record came, and the first comings of each item's records are in the order of the source."""
+        assert set(arrived) == set(self.order)
+        assert _by_item(dict.fromkeys(arrived), self.keys) == _by_item(self.order, self.keys)
+
+
+def _record(change: dict[str, object], stream_arn: str) -> str:
+    event_name, rest = change["eventName"], {name: value for name, value in change.items() if name != "eventName"}
+    head = {"eventID": rest["SequenceNumber"], "eventName": event_name, "eventSourceARN": stream_arn}
+    return json.dumps({**head, "dynamodb": rest}, default=lambda moment: moment.timestamp())
+
+
+def _by_item(numbers: Sequence[str] | dict[str, None], keys: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for number in numbers:
+        found.setdefault(keys[number], []).append(number)
+    return found
+
+
+@pytest.fixture(params=["file", "stream"])
+def scenario(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    changed: Table,
+    dynamodb_local: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Scenario:
+    return Scenario(tmp_path, changed, dynamodb_local, request.param, monkeypatch)
+
+
+def test_twenty_kills_leave_no_gap_and_repeat_only_what_was_in_flight(scenario: Scenario) -> None:
+    rng = random.Random(3)
+    kills: list[int] = []
+    moments = rng.sample(["birth"] * 5 + ["records"] * 15, KILLS)
+    exists = False
+    for number, moment in enumerate(moments):
+        exists = exists or scenario.exists()
+        with command(*(scenario.resume if exists and number % 3 else scenario.replay)) as started:
+            if moment == "birth":
+                time.sleep(rng.uniform(0.0, 1.0))  # the moment is what is random
+            else:
+                scenario.await_growth(started, rng.randint(1, 60))
+                time.sleep(rng.uniform(0.0, 0.05))
+            assert not started.ended, f"it ended by itself after {len(scenario.arrived())}: {started.stderr}"
+            started.kill()
+            assert started.wait() == -9
+        kills.append(len(scenario.arrived()))
+    with command(*scenario.resume) as last:
+        assert last.wait() == 0, last.stderr
+        report = last.report()
+    arrived = scenario.arrived()
+    scenario.assert_whole_and_in_order(arrived)
+
+    counted = Counter[int]()  # repeated records by the kill before them
+    before: dict[str, int] = {}
+    for at, sequence_number in enumerate(arrived):
+        if sequence_number in before:
+            kill = max(kill for kill in kills if kill <= at)
+            counted[kill] += 1
+            # A lane may do one more batch while another lane's last one waits for its commit.
+            assert any(k - 2 * IN_FLIGHT <= before[sequence_number] < k <= at for k in kills), "not in flight at a kill"
+        before[sequence_number] = at
+    for kill, repeated in counted.items():
+        assert repeated <= IN_FLIGHT * kills.count(kill), f"{repeated} repeated after the kill at {kill}"
+    assert report["state"] == "COMPLETED"
+    # What the ledger knows of is each record once: a batch whose commit was lost is counted when it comes again.
+    assert (report["selected"], report["delivered"], report["failed"]) == (RECORDS, RECORDS, 0)
+
+
+def test_interrupts_repeat_nothing(scenario: Scenario) -> None:
+    for number in range(3):
+        with command(*(scenario.resume if number else scenario.replay)) as started:
+            scenario.await_growth(started, 150)
+            started.interrupt()
+            assert started.wait() == 130, started.stderr
+            assert f"restrike runs resume {scenario.resume[2]}" in started.stderr
+            report = started.report()
+        assert report["state"] == "INTERRUPTED"
+        assert report["selected"] == report["delivered"] == len(scenario.arrived()) < RECORDS
+    with command(*scenario.resume) as last:
+        assert last.wait() == 0, last.stderr
+        report = last.report()
+    arrived = scenario.arrived()
+    assert len(arrived) == RECORDS
+    scenario.assert_whole_and_in_order(arrived)
+    assert (report["state"], report["selected"], report["delivered"]) == ("COMPLETED", RECORDS, RECORDS)
+    assert report["elapsed_s"] < AWAIT_S

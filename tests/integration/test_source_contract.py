@@ -1,0 +1,310 @@
+"""One contract, every source: what `restrike.replaying.sources.Source` says, sentence by sentence, on real engines.
+
+A source of a new kind joins by a function in SOURCES.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restrike.aws import dynamodb, streams
+from restrike.aws.session import Aws
+from restrike.aws.settings import AwsSettings
+from restrike.errors import UsageError
+from restrike.model.record import Record, event, images, read_record
+from restrike.model.selection import DateQuery, KeyList, Scan, Selection
+from restrike.replaying.sources import Source, Window
+from restrike.replaying.sources import stream as stream_module
+from restrike.replaying.sources.uri import JsonlUri, StreamUri, TableItems, TableUri, open_source, parse_source
+from restrike.touching.keys import KeyFile
+from tests.integration.tables import Index, Table, create
+
+ITEMS = 60
+Opener = Callable[[], Source]
+"""A new source on the same 60 records; the second is the first, resumed."""
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "QUIET_S", 0.0)
+    monkeypatch.setattr(streams, "IDLE_POLL_S", 0.01)
+
+
+@pytest.fixture(scope="module")
+def table(dynamodb_local: str) -> Table:
+    # 40 KB each: more than one page everywhere.
+    return create(
+        dynamodb_local,
+        ("pk", "N"),
+        indexes=[Index("by-day", ("day", "S"))],
+        items=[{"pk": n, "day": f"2026-01-0{n % 3 + 1}", "x": f"é{n}" * 10_000} for n in range(ITEMS)],
+    )
+
+
+def aws_of(table: Table) -> Aws:
+    return Aws(AwsSettings(endpoint_url=table.endpoint_url))
+
+
+def stream_by_name(table: Table, folder: Path) -> Opener:
+    return lambda: open_source(f"stream:{table.name}", lambda: aws_of(table))
+
+
+def stream_by_arn(table: Table, folder: Path) -> Opener:
+    return lambda: open_source(table.stream_arn, lambda: aws_of(table))
+
+
+def table_by(selection: Selection) -> Callable[[Table, Path], Opener]:
+    def opener(table: Table, folder: Path) -> Opener:
+        aws = aws_of(table)
+        info = dynamodb.describe_table(aws, table.name)[0]
+        keys: KeyFile | None = None
+        if isinstance(selection.what, KeyList):
+            keys = KeyFile(folder / "keys.db")
+            keys.write(iter([(b'{"pk":{"N":"%d"}}' % n, b"") for n in range(ITEMS)]))
+        items = TableItems(info, selection, as_event="MODIFY", keys=keys, journal=folder / "journal.db", salt="run")
+        return lambda: open_source(f"table:{table.name}", lambda: aws, items=items)
+
+    return opener
+
+
+def jsonl_as(write: Callable[[list[Record]], bytes], suffix: str = "") -> Callable[[Table, Path], Opener]:
+    def opener(table: Table, folder: Path) -> Opener:
+        import gzip
+
+        import zstandard
+
+        records = asyncio.run(everything(stream_by_name(table, folder)))
+        pack: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
+        path = folder / f"records.jsonl{suffix}"
+        path.write_bytes(pack[suffix](write(records)))
+        return lambda: open_source(f"jsonl:{path}", _no_aws)
+
+    return opener
+
+
+def _no_aws() -> Aws:
+    raise AssertionError("a file needs no AWS")
+
+
+def one_a_line(records: list[Record]) -> bytes:
+    return b"".join(record.raw + b"\n" for record in records)
+
+
+SOURCES: dict[str, Callable[[Table, Path], Opener]] = {
+    "stream": stream_by_name,
+    "stream by ARN": stream_by_arn,
+    "table": table_by(Selection(Scan())),
+    "table in segments": table_by(Selection(Scan(segments=4))),
+    "table by an index of keys": table_by(
+        Selection(DateQuery("by-day", date(2026, 1, 1), date(2026, 1, 3), "%Y-%m-%d"))
+    ),
+    "table by keys": table_by(Selection(KeyList("digest", ITEMS, "keys"))),
+    "jsonl of records": jsonl_as(one_a_line),
+    "jsonl of events": jsonl_as(lambda records: b"\n".join([event(records[:25]), event(records[25:])])),
+    "jsonl of an array, gz": jsonl_as(lambda records: b"[" + b",".join(r.raw for r in records) + b"]", ".gz"),
+    "jsonl of records, zst": jsonl_as(one_a_line, ".zst"),
+}
+
+
+@pytest.fixture(scope="module", params=list(SOURCES))
+def opener(request: pytest.FixtureRequest, table: Table, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Made anew for each test, since a journal belongs to one run."""
+    return lambda: SOURCES[request.param](table, tmp_path_factory.mktemp("source"))
+
+
+@contextlib.asynccontextmanager
+async def reading(source: Source, after: Mapping[str, int]) -> AsyncIterator[AsyncIterator[list[Record]]]:
+    pages = source.read(after, Window())
+    try:
+        yield pages
+    finally:
+        await pages.aclose()  # type: ignore[attr-defined]  # sources are generators
+
+
+async def everything(open_it: Opener, after: Mapping[str, int] | None = None) -> list[Record]:
+    async with open_it() as source:
+        pages = [page async for page in source.read(after or {}, Window())]
+        assert source.ended, "it says why there is no more"
+        assert source.gaps == []
+    by_shard: dict[str, int] = {}
+    for page in pages:
+        assert page, "no page is empty"
+        (shard,) = {record.shard for record in page}
+        for record in page:
+            assert record.place > by_shard.get(shard, (after or {}).get(shard, -1)), "places rise strictly"
+            by_shard[shard] = record.place
+    return [record for page in pages for record in page]
+
+
+def numbers(records: list[Record]) -> list[int]:
+    return [int(json.loads(record.keys)["pk"]["N"]) for record in records]
+
+
+def test_each_record_once_and_whole(opener: Callable[[], Opener]) -> None:
+    open_it = opener()
+    records = asyncio.run(everything(open_it))
+    assert sorted(numbers(records)) == list(range(ITEMS))
+    for record in records:
+        again = read_record(record.raw, shard=record.shard, place=record.place, stream_arn="", fidelity=record.fidelity)
+        assert again == record, "what is beside the bytes is what the bytes say"
+        change = images(record)
+        assert change.new_image is not None
+        (number,) = numbers([record])
+        assert change.new_image["x"] == {"S": f"é{number}" * 10_000}
+        assert b"\n" not in record.raw, "a record is one line"
+        assert record.stream_arn.startswith("arn:aws:dynamodb:")
+        assert record.fidelity == open_it().fidelity
+
+
+def test_a_second_reading_is_the_same(opener: Callable[[], Opener]) -> None:
+    open_it = opener()
+
+    async def go() -> None:
+        async with open_it() as source:
+            first = [record async for page in source.read({}, Window()) for record in page]
+            second = [record async for page in source.read({}, Window()) for record in page]
+        key = lambda record: (record.shard, record.place, record.keys, record.sequence_number)  # noqa: E731
+        assert sorted(map(key, first)) == sorted(map(key, second))
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("stop", [1, 7, 31, ITEMS])
+def test_stopped_and_gone_on_with(opener: Callable[[], Opener], stop: int) -> None:
+    """From the places of what was dealt with, by another source object: what was not, each once."""
+    open_it = opener()
+    dealt: list[Record] = []
+
+    async def part() -> None:
+        async with open_it() as source, reading(source, {}) as pages:
+            async for page in pages:
+                for record in page:
+                    if len(dealt) < stop:
+                        dealt.append(record)
+                if len(dealt) >= stop:
+                    return
+
+    asyncio.run(part())
+    places = {record.shard: record.place for record in dealt}
+    rest = asyncio.run(everything(open_it, places))
+    assert sorted(numbers(dealt) + numbers(rest)) == list(range(ITEMS))
+
+
+def test_a_place_holds_for_a_shard_of_its_own_only(opener: Callable[[], Opener]) -> None:
+    """A shard without a place is read from its beginning. Whether an unknown shard is a gap is the source's to say."""
+
+    open_it = opener()
+
+    async def go() -> None:
+        async with open_it() as source:
+            records = [record async for page in source.read({"another": 10**30}, Window()) for record in page]
+        assert sorted(numbers(records)) == list(range(ITEMS))
+
+    asyncio.run(go())
+
+
+def test_leaving_early_leaves_nothing_running(opener: Callable[[], Opener]) -> None:
+    open_it = opener()
+
+    async def go() -> None:
+        before = asyncio.all_tasks()
+        async with open_it() as source:
+            async with reading(source, {}) as pages:
+                async for _ in pages:
+                    break
+            assert asyncio.all_tasks() == before
+            assert source.ended, "also then it says how it ended"
+
+    asyncio.run(go())
+
+
+def test_cancelled_while_it_waits(opener: Callable[[], Opener]) -> None:
+    open_it = opener()
+
+    async def go() -> None:
+        before = asyncio.all_tasks()
+        async with open_it() as source:
+            getting = asyncio.ensure_future(_drain(source))
+            await asyncio.sleep(0)
+            getting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await getting
+        assert asyncio.all_tasks() == before
+
+    asyncio.run(go())
+
+
+async def _drain(source: Source) -> None:
+    async with reading(source, {}) as pages:
+        async for _ in pages:
+            pass
+
+
+def test_a_look_tells_what_is_there(opener: Callable[[], Opener], table: Table) -> None:
+    open_it = opener()
+
+    async def go() -> None:
+        async with open_it() as source:
+            info = await source.look(Window())
+            assert info.count == ITEMS or (info.at_least and info.count is not None and info.count <= ITEMS)
+            assert info.how
+            assert info.table_name == table.name
+            assert info.stream_arn == table.stream_arn
+            assert info.view_type == "NEW_AND_OLD_IMAGES"
+            # A look takes nothing away.
+            assert len([record async for page in source.read({}, Window()) for record in page]) == ITEMS
+
+    asyncio.run(go())
+
+
+# ── URIs ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+ARN = "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/t.a-b_c/stream/2026-01-01T00:00:00.000"
+
+
+@pytest.mark.parametrize(
+    ("text", "uri"),
+    [
+        ("stream:orders", StreamUri("orders")),
+        (ARN, StreamUri(ARN)),
+        ("table:orders", TableUri("orders")),
+        ("jsonl:a:b/c.jsonl.gz", JsonlUri("a:b/c.jsonl.gz")),
+        ("-", JsonlUri("-")),
+    ],
+)
+def test_a_source_is_read_and_written_alike(text: str, uri: object) -> None:
+    assert parse_source(text) == uri
+    assert str(uri) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "orders", "stream:", "archive:x", "export:s3://b/p", "failures:sqs://q", "STREAM:x", ":x", "s3://b/p"]
+)
+def test_what_is_no_source_is_told_what_is(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_source(text)
+    assert repr(text) in caught.value.message
+    for kind in ("stream:TABLE", "table:TABLE", "jsonl:PATH", "-"):
+        assert kind in caught.value.hint
+
+
+def test_a_tables_arn_is_told_apart() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_source("arn:aws:dynamodb:us-east-1:123456789012:table/orders")
+    assert "stream:orders" in caught.value.hint
+
+
+def test_only_a_stream_is_followed_and_a_table_needs_a_selection() -> None:
+    with pytest.raises(UsageError, match="only a stream"):
+        open_source("jsonl:x", _no_aws, follow=True)
+    with pytest.raises(UsageError, match="needs a selection"):
+        open_source("table:x", _no_aws)
