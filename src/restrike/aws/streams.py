@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import time
@@ -199,7 +200,7 @@ def records_decoder(record_type: type[Any]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(answer)
 
 
-class Walk:
+class Walk(abc.ABC):
     """Reads the shards of a stream from given places on, each after its parent, and hands over their pages.
 
     1. `prepare` takes the iterators, so that nothing that is written afterwards can be missed.
@@ -243,9 +244,9 @@ class Walk:
 
     # ── for subclasses ───────────────────────────────────────────────────────────────────────────────────
 
+    @abc.abstractmethod
     async def _take(self, shard_id: str, records: list[Any], *, last: bool) -> str | None:
         """A page, which may be empty; `last`: the shard has no other. Returns the sequence number to go on behind."""
-        raise NotImplementedError
 
     def _asking(self, shard_id: str) -> None:
         """A page of the shard is asked for."""
