@@ -248,13 +248,13 @@ class Walk(abc.ABC):
     async def _take(self, shard_id: str, records: list[Any], *, last: bool) -> str | None:
         """A page, which may be empty; `last`: the shard has no other. Returns the sequence number to go on behind."""
 
-    def _asking(self, shard_id: str) -> None:
+    def _asking(self, shard_id: str) -> None:  # noqa: B027 - may be left as it is
         """A page of the shard is asked for."""
 
-    def _gone(self, shard_id: str) -> None:
+    def _gone(self, shard_id: str) -> None:  # noqa: B027 - may be left as it is
         """The stream listed the shard and does not know it any more."""
 
-    def _finished(self, shard_ids: Iterable[str]) -> None:
+    def _finished(self, shard_ids: Iterable[str]) -> None:  # noqa: B027 - may be left as it is
         """Those shards are read to their end, and their children have begun."""
 
     def _over(self) -> bool:
