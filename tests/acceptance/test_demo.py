@@ -14,7 +14,7 @@ import pytest
 
 from restrike.cli.demo import demo
 from restrike.errors import VerificationFailed
-from restrike.local.demo import LOST_DAY, Books, Item, nobodys_environment, orders, usd
+from restrike.local.demo import LOST_DAY, Books, nobodys_environment, orders, usd
 from restrike.local.dynamodb_local import await_end, process_identity
 
 pytestmark = pytest.mark.usefixtures("dynamodb_local")  # fetched before the demo is timed
@@ -83,16 +83,15 @@ def test_the_numbers_are_right_whatever_the_users_settings_are(tmp_path: Path) -
 
 
 class StillBroken(Books):
-    """A consumer that keeps its bug, whatever is said about it."""
+    """A consumer that nobody mends."""
 
-    def book(self, order: Item) -> None:
-        self.drop_day = LOST_DAY
-        super().book(order)
+    def drop(self, day: str | None) -> None:
+        super().drop(day or LOST_DAY)
 
 
 def test_a_wrong_number_is_named_and_ends_it_with_6(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(VerificationFailed) as failed:
-        demo(as_json=True, books=StillBroken(LOST_DAY))
+        demo(as_json=True, keep_books=StillBroken)
     assert failed.value.exit_code == 6
     assert "now in its books (in_books_after): expected 200, measured 0" in failed.value.message
     told = json.loads(capsys.readouterr().out)
@@ -122,7 +121,7 @@ def test_its_server_ends_with_it(number: signal.Signals, tmp_path: Path) -> None
         assert process.stdout is not None
         # The first line of the story: the server runs.
         assert "a DynamoDB Local" in process.stdout.readline()
-        (server,) = children(process.pid)
+        server = children(process.pid)[0]  # the first: the consumer's worker comes later
         identity = process_identity(server)
         assert identity is not None
         process.send_signal(number)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from rich.padding import Padding
 from rich.table import Table
 
 import restrike
-from restrike.aws import dynamodb, streams
+from restrike.aws import dynamodb
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.cli.options import json_option
 from restrike.cli.output import duration, money, print_json
 from restrike.errors import VerificationFailed
+from restrike.ledger import Ledger
+from restrike.local import bookkeeper
+from restrike.local.bookkeeper import FOLDER
 from restrike.local.demo import (
     DAYS,
     INDEX,
@@ -43,6 +48,7 @@ from restrike.touching.plan import Plan
 from restrike.touching.request import command as command_line
 
 RUN = "demo"
+CONSUMER = "demo-consumer"
 
 
 @click.command()
@@ -56,17 +62,16 @@ def command(as_json: bool) -> None:
     demo(as_json=as_json)
 
 
-def demo(*, as_json: bool, books: Books | None = None) -> None:
+def demo(*, as_json: bool, keep_books: Callable[[Path, str], Books] = Books) -> None:
     """Plays the demo, with other books where a test wants to see it fail; VerificationFailed where a number is wrong.
 
     The story is on stdout; with `as_json` the numbers are, and the story is on stderr.
     """
     stream = sys.stderr if as_json else sys.stdout
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else 100)
-    if books is None:
-        books = Books(drop_day=LOST_DAY)
     with start_owned() as server, tempfile.TemporaryDirectory(prefix="restrike-demo-") as folder, nobodys_environment():
-        story = Story(console, server.endpoint_url, Path(folder) / "ledger.db", books)
+        os.environ[FOLDER] = folder  # the handler's process has this one's environment
+        story = Story(console, server.endpoint_url, Path(folder) / "ledger.db", keep_books(Path(folder), LOST_DAY))
         asyncio.run(story.tell())
     if as_json:
         print_json(story.as_json())
@@ -96,15 +101,19 @@ class Story:
     async def tell(self) -> None:
         began = time.monotonic()
         aws = Aws(self._aws)
-        async with dynamodb.connect(aws, connections=8) as wire, streams.connect(aws, connections=2) as stream_wire:
+        async with dynamodb.connect(aws, connections=8) as wire:
             shop = Shop(wire)
-            async with Reader(stream_wire, await shop.open(), self._books) as reader:
+            await shop.open()
+            async with Reader(self._books, self._consume) as reader:
                 await self._load(shop, reader)
                 lost = await self._bug(shop)
                 await self._put_back(shop, reader, lost)
                 plan = await self._plan()
                 await self._touch(shop, reader, plan, lost)
                 await self._again(shop, reader)
+                with Ledger(self._ledger) as ledger:
+                    ledger.set_state(CONSUMER, "CANCELLING")
+                await reader.until_gone()
         self._elapsed_s = round(time.monotonic() - began, 1)
         end = "[bold red]Not all[/]" if self.wrong else f"[bold green]All {len(self._numbers)}[/]"
         self._console.print(f"\n{end} numbers are what they should be. Measuring them took {self._elapsed_s} s.")
@@ -159,7 +168,7 @@ class Story:
 
     async def _touch(self, shop: Shop, reader: Reader, plan: Plan, lost: list[Item]) -> None:
         self._chapter(4, f"The bug is fixed, and {LOST_DAY} is touched.")
-        self._books.drop_day = None
+        self._books.drop(None)
         # In a thread, so that this one goes on reading the stream.
         report = await asyncio.to_thread(plan.execute)
         records = await self._new_records(shop, reader)
@@ -184,6 +193,19 @@ class Story:
         await reader.read_to(await shop.fence())
         before, self._records_before = self._records_before, reader.records
         return reader.records - before
+
+    def _consume(self) -> None:
+        """What `restrike replay stream:orders --follow --to handler:… --execute` does, until it is cancelled."""
+        restrike.replay(
+            f"stream:{TABLE}",
+            f"handler:{bookkeeper.__name__}:handler",
+            follow=True,
+            since="1h",
+            run=CONSUMER,
+            ledger=str(self._ledger),
+            region=self._aws.region,
+            endpoint_url=self._aws.endpoint_url,
+        ).execute()
 
     def _new_plan(self) -> Plan:
         return restrike.touch(

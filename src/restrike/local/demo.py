@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from restrike.aws import streams
 from restrike.aws.settings import AwsSettings
 from restrike.aws.wire import Wire
 from restrike.errors import RestrikeError
+from restrike.local import bookkeeper
 
 TABLE = "orders"
 INDEX = "by_created_ymd"
@@ -165,15 +167,24 @@ def _key_schema(partition_key: str, *sort_key: str) -> list[dict[str, str]]:
 
 
 class Books:
-    """The consumer: it books the total of each order that it is told of, but for those of `drop_day`, its bug."""
+    """What the consumer has booked, in a folder that it shares with the handler; `drop_day` is its bug."""
 
-    def __init__(self, drop_day: str | None) -> None:
-        self.drop_day = drop_day
+    def __init__(self, folder: Path, drop_day: str | None) -> None:
+        self.folder = folder
+        self.drop(drop_day)
         self._totals: dict[str, int] = {}
 
-    def book(self, order: Item) -> None:
-        if order["created_ymd"]["S"] != self.drop_day:
-            self._totals[order["order_id"]["S"]] = usd([order])
+    def drop(self, day: str | None) -> None:
+        """From now on orders of that day are not booked; None: the bug is mended."""
+        bug = self.folder / bookkeeper.BUG
+        if day is None:
+            bug.unlink(missing_ok=True)
+        else:
+            bug.write_text(day, encoding="utf-8")
+
+    def book(self, order_id: str, total: int | None) -> None:
+        if total is not None:
+            self._totals[order_id] = total
 
     @property
     def entries(self) -> int:
@@ -184,68 +195,75 @@ class Books:
         return self._totals.get(order["order_id"]["S"]) == usd([order])
 
 
-class Change(msgspec.Struct, rename="pascal"):
-    """What a record of this table tells; nothing is ever deleted, so there is always a new image."""
+class Line(msgspec.Struct):
+    """What the handler writes of a record."""
 
-    sequence_number: str
-    new_image: Item
-
-
-class Record(msgspec.Struct):
-    change: Change = msgspec.field(name="dynamodb")
+    customer_id: str
+    order_id: str
+    usd: int | None
 
 
 class Reader:
-    """Reads the stream from its oldest record on, for as long as the block runs, counts it and hands it to the books.
+    """Watches the books that the consumer writes, for as long as the block runs, and counts what it was told.
 
-    Fences are neither counted nor handed on.
+    Fences are not counted. `consumer` is what delivers to it; where that ends, nothing more can come.
     """
 
-    def __init__(self, wire: Wire, stream_arn: str, books: Books) -> None:
+    def __init__(self, books: Books, consumer: Callable[[], object]) -> None:
         self.records = 0
         self._books = books
-        self._fences: defaultdict[str, asyncio.Future[None]] = defaultdict(asyncio.Future)
-        self._follower = streams.Follower(
-            wire,
-            stream_arn,
-            streams.records_decoder(Record),
-            self._on_page,
-            fallback=streams.Start(),
-            on_trimmed=_cannot_be_trimmed,
-        )
+        self._consumer = consumer
+        self._fences: set[str] = set()
+        self._failure: RestrikeError | None = None
+        self._read_bytes = 0
 
     async def __aenter__(self) -> Self:
-        await self._follower.prepare({}, otherwise=streams.Start())
-        self._reading = asyncio.create_task(self._follower.run())
+        # Not a thread that the process waits for: Ctrl-C ends the demo, whatever its consumer is doing.
+        self._delivering = threading.Thread(target=self._deliver, daemon=True)
+        self._delivering.start()
         return self
+
+    def _deliver(self) -> None:
+        try:
+            self._consumer()
+        except RestrikeError as error:
+            self._failure = error
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await streams.ended(self._reading)
+    ) -> None: ...
 
     async def read_to(self, fence: str) -> None:
-        """Returns when that fence, and so all that was written before it, is read."""
-        passed = self._fences[fence]
-        await asyncio.wait({passed, self._reading}, timeout=READ_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
-        if self._reading.done():
-            self._reading.result()
-        if not passed.done():
-            raise RestrikeError(
-                f"the demo's consumer did not come to the end of the stream within {READ_TIMEOUT_S:.0f} seconds",
-                "Is this machine very busy? Try again.",
-            )
+        """Returns when that fence, and so all that was written before it, is booked."""
+        deadline = time.monotonic() + READ_TIMEOUT_S
+        while fence not in self._fences:
+            if self._failure is not None:
+                raise self._failure
+            if time.monotonic() > deadline:
+                raise RestrikeError(
+                    f"the demo's consumer did not come to the end of the stream within {READ_TIMEOUT_S:.0f} seconds",
+                    "Is this machine very busy? Try again.",
+                )
+            await asyncio.sleep(0.05)
+            self._read_on()
 
-    def _on_page(self, _: str, records: list[Record]) -> str:
-        for record in records:
-            image = record.change.new_image
-            if image["customer_id"]["S"] == FENCE:
-                self._fences[image["order_id"]["S"]].set_result(None)
+    async def until_gone(self) -> None:
+        """Returns when the consumer has ended."""
+        await asyncio.to_thread(self._delivering.join, READ_TIMEOUT_S)
+
+    def _read_on(self) -> None:
+        path = self._books.folder / bookkeeper.LINES
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self._read_bytes)
+            lines = file.read().split(b"\n")
+        # What stands behind the last line's end is still being written.
+        for text in lines[:-1]:
+            self._read_bytes += len(text) + 1
+            line = msgspec.json.decode(text, type=Line)
+            if line.customer_id == FENCE:
+                self._fences.add(line.order_id)
             else:
                 self.records += 1
-                self._books.book(image)
-        return records[-1].change.sequence_number
-
-
-def _cannot_be_trimmed(shard_id: str) -> None:
-    raise RestrikeError(f"a stream of a minute ago has forgotten records of {shard_id}")
+                self._books.book(line.order_id, line.usd)

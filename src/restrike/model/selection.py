@@ -101,7 +101,12 @@ def _plain(value: AttributeValue) -> str:
 
 def identity(selection: Selection, *, table_arn: str, attribute: str, mode: str) -> str:
     """A digest of what a run touches and how: a run of the same name has to have the same."""
-    parts = msgspec.json.encode([table_arn, attribute, mode, selection], order="deterministic")
+    what = selection.what
+    if isinstance(what, KeyList):
+        what = msgspec.structs.replace(what, origin="")  # the same keys, whatever file they stand in
+    elif isinstance(what, Scan):
+        what = msgspec.structs.replace(what, segments=1)  # how it is read, not what
+    parts = msgspec.json.encode([table_arn, attribute, mode, what, selection.filter], order="deterministic")
     return hashlib.sha256(parts).hexdigest()[:32]
 
 

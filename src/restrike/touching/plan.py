@@ -127,7 +127,10 @@ class Plan:
                 )
                 return ledger.get(name), False
             self.discard()
-            ledger.set_request(name, request)
+            # Its places are those of its own segments.
+            selection = msgspec.json.decode(known.request, type=Saved).selection
+            saved = self._saved = msgspec.structs.replace(saved, selection=selection)
+            ledger.set_request(name, msgspec.json.encode(saved))
             limit = saved.options.limit
             canary_again = known.state == "LIMITED" and limit is not None and limit <= known.counts.selected
             if known.state == "COMPLETED" or canary_again:

@@ -1,0 +1,36 @@
+"""The demo's consumer: a Lambda handler that keeps a shop's books, with a bug that can be mended.
+
+It books the total of each order, but for those of the day that the file `drop-day` names. What it was told and
+what it booked stands in `books.jsonl`, one line a record; `RESTRIKE_DEMO_BOOKS` names the folder of both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FOLDER = "RESTRIKE_DEMO_BOOKS"
+BUG = "drop-day"
+LINES = "books.jsonl"
+
+
+def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001 - Lambda's signature
+    """Books a batch of stream records."""
+    folder = Path(os.environ[FOLDER])
+    bug = folder / BUG
+    dropped = bug.read_text(encoding="utf-8") if bug.exists() else None
+    lines = []
+    for record in event["Records"]:
+        order = record["dynamodb"]["NewImage"]
+        booked = "total" in order and order["created_ymd"]["S"] != dropped
+        lines.append(
+            {
+                "customer_id": order["customer_id"]["S"],
+                "order_id": order["order_id"]["S"],
+                "usd": int(order["total"]["N"]) if booked else None,
+            }
+        )
+    with (folder / LINES).open("a", encoding="utf-8") as books:
+        books.write("".join(json.dumps(line) + "\n" for line in lines))
