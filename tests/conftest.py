@@ -30,10 +30,12 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dynamodb_local() -> Iterator[str]:
-    """The endpoint of a DynamoDB Local, one for each test process; tests keep apart by the names of their tables.
+    """The endpoint of a DynamoDB Local, one for each module; its tests keep apart by the names of their tables.
 
+    Not one for all: DynamoDB Local becomes slower with every stream that it has ever had, also of tables that are
+    gone, and starts in less than a second.
     Where it cannot be had the test fails: without the real engine nothing here would be proved.
     """
     with start_owned() as server:

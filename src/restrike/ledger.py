@@ -239,6 +239,9 @@ class Ledger:
     def set_request(self, name: str, request: bytes) -> None:
         self._db.execute("UPDATE runs SET request = ? WHERE name = ?", (request, name))
 
+    def set_stream_start(self, name: str, start_s: float | None) -> None:
+        self._db.execute("UPDATE runs SET stream_start_s = ? WHERE name = ?", (start_s, name))
+
     def begin_again(self, name: str, stream_start_s: float | None) -> None:
         """A finished run starts over: counts, places and left-overs at zero.
 

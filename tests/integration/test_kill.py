@@ -56,6 +56,7 @@ class Scenario:
         self._name = name
         self._written: set[str] = set()  # keys of which a write was let through
         self._most = 0
+        self._hung = self._refused = 0
         self.kills = 0
 
     def _beyond(self, body: Body) -> bool:
@@ -91,17 +92,17 @@ class Scenario:
         elif moment == "verifying":
             # Where no page of records is answered, proof cannot come to its end before the kill.
             faults = [HangAfterApply("GetRecords")]
+        self._hung, self._refused = self._proxy.fired(HangAfterApply), self._proxy.fired(ServerError)
         self._proxy.script(faults)
 
     def kill_at(self, moment: str, started: Command, before: Row | None) -> None:
         """Waits for the moment, then kills; the run must not have come to its end by itself."""
-        hung = self._proxy.fired(HangAfterApply)
         target = self._most - STEP
         reached: Callable[[], bool] = {
             "birth": lambda: True,
             "taken": lambda: self._touched_since(before),
             "saved": lambda: self._saved_since(before),
-            "unanswered": lambda: self._proxy.fired(HangAfterApply) > hung,
+            "unanswered": self._unanswered,
             "records": lambda: len(self._written) >= target,
             "verifying": lambda: self._all_settled_since(before),
         }[moment]
@@ -114,6 +115,11 @@ class Scenario:
         started.kill()
         assert started.wait() == -signal.SIGKILL
         self.kills += 1
+
+    def _unanswered(self) -> bool:
+        """A write hangs; or what the killed process had left on its way took this start's share of writes."""
+        hung, refused = self._proxy.fired(HangAfterApply), self._proxy.fired(ServerError)
+        return hung > self._hung or refused > self._refused + STEP
 
     def _touched_since(self, before: Row | None) -> bool:
         row = self.row()

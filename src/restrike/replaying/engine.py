@@ -255,23 +255,27 @@ class Replay:
         lanes, passes = self._settings.lanes, self._filter.passes
         done_of = {lane: place for (lane, of), place in self._done_places.items() if of == shard}
         queued: list[tuple[int, Record]] = []
-        after, filtered = records[-1].place, 0
+        after, filtered = -1, 0
         for record in records:
             if not passes(record):
                 filtered += 1
+                after = record.place
                 continue
             lane = lane_of(record, lanes) if lanes > 1 else 0
             if done_of and record.place <= done_of.get(lane, -1):
+                after = record.place
                 continue  # an earlier part of the run has done it
             if self._limit_left is not None:
                 if self._limit_left <= 0:
                     self._limited = True
-                    after = record.place - 1
                     break
                 self._limit_left -= 1
             queued.append((lane, record))
+            after = record.place
         self._limited = self._limited or self._limit_left == 0
         self._read_s = records[-1].created_s
+        if after < 0:
+            return  # the limit was reached before the first of them
         page = Page(shard, after, len(queued), filtered)
         self._floors.opened(page)
         await self._lanes.add(page, queued)

@@ -35,6 +35,7 @@ from restrike.replaying.mapping import MappingSettings, mapping_settings
 from restrike.replaying.request import ReplayRequest, check, command
 from restrike.replaying.sources import Source, SourceInfo, Window
 from restrike.replaying.sources.jsonl import STANDARD_INPUT
+from restrike.replaying.sources.stream import StreamSource
 from restrike.replaying.sources.uri import KINDS, JsonlUri, SourceUri, TableItems, TableUri, open_source, parse_source
 from restrike.replaying.superseded import Verdicts
 from restrike.replaying.targets import Target
@@ -198,8 +199,10 @@ def _execute(
     async def go() -> ReplayReport:
         async with contextlib.AsyncExitStack() as stack:
             # None: the first part of a run that follows begins at the newest end.
-            started_s = None if run.state == "STARTING" else run.created_at
-            source = await stack.enter_async_context(_source(aws, saved, ledger.folder(run.name), started_s))
+            source = await stack.enter_async_context(_source(aws, saved, ledger.folder(run.name), run.stream_start_s))
+            if run.stream_start_s is None and isinstance(source, StreamSource):
+                # By the service's clock, which stamps the records: from there a later part reads what has no place.
+                ledger.set_stream_start(run.name, source.started_s)
             target = await stack.enter_async_context(_target(aws, saved, settings, run.name, resuming=True))
             counts = ledger.replay_counts(run.name)
             replay = Replay(
@@ -323,6 +326,7 @@ def _items(aws: Aws, saved: Saved, uri: TableUri, folder: Path, *, planning: boo
         old_image=saved.request.old_image,
         keys=KeyFile(folder / _spool_name(uri)) if isinstance(selection.what, KeyList) else None,
         journal=None if planning else folder / "journal.db",
+        salt=folder.name,  # the run's: another run's records of the same items are other events
     )
 
 
