@@ -7,8 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from restrike.local.dynamodb_local import start_owned
+
+# The same examples each time, and no limits on the clock: a busy machine is no failure.
+settings.register_profile(
+    "restrike",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("restrike")
 
 OURS = ("AWS_", "RESTRIKE_", "DYNAMOTABLE", "HASHKEY")
 WHERE_THE_ENGINE_LIES = "RESTRIKE_DYNAMODB_LOCAL"
