@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -123,7 +122,7 @@ def check_run_name(name: str) -> None:
 
 
 class Ledger:
-    """The ledger file. Use as a context manager; `read_only` neither creates nor changes it."""
+    """The ledger file. Use as a context manager."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or default_path()
@@ -254,13 +253,6 @@ class Ledger:
         )
         for table in ("places", "keys", "leftovers"):
             self._db.execute(f"DELETE FROM {table} WHERE run = ?", (name,))  # noqa: S608 - our own table names
-
-    def delete(self, name: str) -> None:
-        """Forgets a run that never began."""
-        for table in ("places", "stream_places", "keys", "counters", "leftovers", "replays", "lane_places"):
-            self._db.execute(f"DELETE FROM {table} WHERE run = ?", (name,))  # noqa: S608 - our own table names
-        self._db.execute("DELETE FROM runs WHERE name = ?", (name,))
-        shutil.rmtree(self.folder(name), ignore_errors=True)
 
     # ── who is running ───────────────────────────────────────────────────────────────────────────────────
 
