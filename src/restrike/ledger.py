@@ -198,24 +198,24 @@ class Ledger:
             found.append(msgspec.convert(values, Run))
         return found
 
-    def insert(self, run: Run) -> None:
+    def enter(
+        self,
+        name: str,
+        *,
+        verb: str,
+        table_arn: str,
+        identity: str,
+        request: bytes,
+        stream_start_s: float | None = None,
+    ) -> Run:
+        """A new run, which has done nothing yet."""
+        none, now = msgspec.json.encode(Counts()), time.time()
         self._db.execute(
             "INSERT INTO runs (name, verb, table_arn, identity, request, state, counts, unit_counts, stream_start_s, "
-            "created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                run.name,
-                run.verb,
-                run.table_arn,
-                run.identity,
-                run.request,
-                run.state,
-                msgspec.json.encode(run.counts),
-                msgspec.json.encode(run.unit_counts),
-                run.stream_start_s,
-                run.created_at,
-                run.updated_at,
-            ),
+            "created_at, updated_at) VALUES (?, ?, ?, ?, ?, 'STARTING', ?, ?, ?, ?, ?)",
+            (name, verb, table_arn, identity, request, none, none, stream_start_s, now, now),
         )
+        return self.get(name)
 
     def set_state(self, name: str, state: State, reason: str = "") -> None:
         self._db.execute(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,8 +238,8 @@ def test_a_limit_counts_what_was_delivered_not_what_was_read() -> None:
 def test_standard_input_is_kept_so_that_the_run_goes_on() -> None:
     text = "".join(json.dumps(change(number)) for number in range(200))  # with nothing between
     result = replay("-", "--limit", "50", run="r", stdin=text)
-    assert done(result)["delivered"] == 50
-    done(restrike("runs", "resume", "r", "--json"))
+    assert (done(result)["delivered"], done(result)["source"]) == (50, "-")
+    assert done(restrike("runs", "resume", "r", "--json"))["source"] == "-"
     assert numbers(read("out")) == list(range(200))
 
 
@@ -422,6 +424,31 @@ def test_follow_begins_at_the_newest_end_and_keeps_its_place(dynamodb_local: str
     assert second.json["delivered"] == second.json["selected"] == len(found)
 
 
+def test_records_follow_prints_what_comes(dynamodb_local: str) -> None:
+    table = tables.create(dynamodb_local, ("pk", "S"), items=[{"pk": "old"}])
+    words = ("records", f"stream:{table.name}", "--follow", "--event", "INSERT", "--json")
+    with started(*words, "--endpoint-url", dynamodb_local) as run:
+        assert run.process.stdout is not None
+        stop = threading.Event()
+        writing = threading.Thread(target=_write_until, args=(table, stop))
+        writing.start()
+        try:
+            first = json.loads(run.process.stdout.readline())  # pytest's time-out bounds it
+        finally:
+            stop.set()
+            writing.join()
+        assert first["eventName"] == "INSERT"
+        assert first["dynamodb"]["Keys"]["pk"]["S"].startswith("new")
+        assert run.interrupt().code == 130
+
+
+def _write_until(table: tables.Table, stop: threading.Event) -> None:
+    for number in itertools.count():
+        if stop.wait(0.05):
+            return
+        table.load([{"pk": f"new{number}"}])
+
+
 def _names(name: str, count: int) -> list[str]:
     return [f"{name}{number}" for number in range(count)]
 
@@ -455,6 +482,18 @@ def test_what_cannot_be_is_refused(source: str, words: list[str], message: str, 
     assert_refused(restrike("replay", source, *words, *(["--execute"] if executed else [])), message)
     assert read("out") == []
     assert runs() == {}
+
+
+def test_a_target_that_lost_what_was_delivered_is_told() -> None:
+    """As after a power cut: the ledger knows of records that the file has not."""
+    source = write("in", map(change, range(200)))
+    assert done(replay(source, "--limit", "100", run="r"))["delivered"] == 100
+    kept = Path("out").read_bytes().splitlines(keepends=True)[:60]
+    Path("out").write_bytes(b"".join(kept))
+    result = restrike("runs", "resume", "r")
+    assert result.code == 5, result
+    assert "some of it is lost" in result.stderr
+    assert numbers(read("out")) == list(range(60))
 
 
 def test_a_file_that_is_there_is_not_written_over() -> None:

@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 
 from restrike.aws import dynamodb, streams
+from restrike.aws import pages as stream_module
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
 from restrike.model.record import Record, event, images, read_record
 from restrike.model.selection import DateQuery, KeyList, Scan, Selection
-from restrike.replaying.sources import Source, Window
-from restrike.replaying.sources import stream as stream_module
+from restrike.model.window import Window
+from restrike.replaying.sources import Source
 from restrike.replaying.sources.uri import JsonlUri, StreamUri, TableItems, TableUri, open_source, parse_source
 from restrike.touching.keys import KeyFile
 from tests.integration.tables import Index, Table, create

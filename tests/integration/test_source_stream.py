@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from restrike.aws import pages as module
 from restrike.aws import streams
 from restrike.aws.refusals import error_for
 from restrike.aws.session import Aws
@@ -23,9 +24,9 @@ from restrike.aws.settings import AwsSettings
 from restrike.aws.streams import StreamInfo
 from restrike.errors import AccessDenied, AwsError, NotFound, SourceLacks, Throttled, UsageError
 from restrike.model.record import Record
-from restrike.replaying.sources import Gap, SourceInfo, Window
-from restrike.replaying.sources import stream as module
-from restrike.replaying.sources.stream import DRAINED, StreamSource
+from restrike.model.window import DRAINED, Gap, Window
+from restrike.replaying.sources import SourceInfo
+from restrike.replaying.sources.stream import StreamSource
 from tests.integration.tables import Table, create, until
 from tests.servers.faults import ExpiredIterator, ServerError, Throttle, Trimmed, faulty
 

@@ -24,7 +24,8 @@ from restrike.errors import AccessDenied, SourceLacks, UsageError
 from restrike.model.record import Record, read_record
 from restrike.model.selection import DateQuery, Filter, KeyList, KeyQuery, Scan, Selection
 from restrike.model.table import canonical_key
-from restrike.replaying.sources import SourceInfo, Window
+from restrike.model.window import Window
+from restrike.replaying.sources import SourceInfo
 from restrike.replaying.sources import table as module
 from restrike.replaying.sources.table import TableSource, is_made_up
 from restrike.touching.keys import KeyFile

@@ -49,6 +49,10 @@ class Consumer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    @property
+    def size_bytes(self) -> int | None:
+        return None
+
     async def sync(self) -> None: ...
 
     async def attempt(self, records: list[Record]) -> Answer:

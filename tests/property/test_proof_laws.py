@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restrike.ledger import Ledger, Run
+from restrike.ledger import Ledger
 from restrike.model.report import Counts
 from restrike.touching.verify import CounterExpectation, DurableSet, MarkerExpectation
 
@@ -26,25 +26,12 @@ def ledger_file() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         with Ledger(path) as ledger:
-            ledger.insert(
-                Run(
-                    name=RUN,
-                    verb="touch",
-                    table_arn="arn:aws:dynamodb:us-east-1:000000000000:table/t",
-                    identity="i",
-                    request=b"{}",
-                    state="RUNNING",
-                    reason="",
-                    epoch=1,
-                    counts=Counts(),
-                    unit_counts=Counts(),
-                    consumed_wcu=None,
-                    seen=0,
-                    elapsed_s=0.0,
-                    stream_start_s=None,
-                    created_at=0.0,
-                    updated_at=0.0,
-                )
+            ledger.enter(
+                RUN,
+                verb="touch",
+                table_arn="arn:aws:dynamodb:us-east-1:000000000000:table/t",
+                identity="i",
+                request=b"{}",
             )
         yield path
 

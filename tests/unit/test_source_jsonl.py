@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 
 from restrike.errors import RestrikeError, SourceLacks, UsageError
 from restrike.model.record import Record
-from restrike.replaying.sources import SourceInfo, Window
+from restrike.model.window import Window
+from restrike.replaying.sources import SourceInfo
 from restrike.replaying.sources import jsonl as module
 from restrike.replaying.sources.jsonl import JsonlSource, Splitter
 from restrike.replaying.sources.table import made_up_number
@@ -222,6 +224,28 @@ def test_a_packed_file_that_is_damaged(suffix: str, tmp_path: Path) -> None:
     path.write_bytes(pack(lines([record(n) for n in range(5000)]).encode())[:-20])
     with pytest.raises(SourceLacks):
         read(path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_packed_file_that_was_cut_off_between_two_values(suffix: str, tmp_path: Path) -> None:
+    """What is there unpacks to whole records, and all the same some are missing."""
+    whole = lines([record(n) for n in range(100)]).encode()
+    path = tmp_path / f"f{suffix}"
+    if suffix == ".zst":
+        packer = zstandard.ZstdCompressor().compressobj()
+        flushed = packer.compress(whole) + packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    else:
+        deflater = zlib.compressobj(wbits=31)
+        flushed = deflater.compress(whole) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    path.write_bytes(flushed)
+    with pytest.raises(SourceLacks, match="cannot be read"):
+        read(path)
+
+
+def test_zstandard_files_may_be_joined(tmp_path: Path) -> None:
+    path = tmp_path / "f.zst"
+    path.write_bytes(b"".join(zstandard.compress(lines([record(n)]).encode()) for n in range(300)))
+    assert len(read(path)) == 300
 
 
 def test_a_file_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:

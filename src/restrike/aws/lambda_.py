@@ -113,6 +113,17 @@ async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
     )
 
 
+def concurrency(aws: Aws, function: FunctionName) -> tuple[int | None, str]:
+    """How many invocations of the function may run at once (None: unknown), and what sets that bound."""
+    client = aws.client("lambda")
+    reserved = ask(client, "GetFunctionConcurrency", FunctionName=function.unqualified)
+    if reserved.get("ReservedConcurrentExecutions") is not None:
+        return int(reserved["ReservedConcurrentExecutions"]), "the function's reserved concurrency"
+    limits = ask(client, "GetAccountSettings").get("AccountLimit", {})
+    free = limits.get("UnreservedConcurrentExecutions")
+    return (int(free) if free is not None else None), "the account's unreserved concurrency"
+
+
 class Invoker(Channel):
     """A channel to Lambda that invokes one function, synchronously.
 

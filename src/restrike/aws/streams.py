@@ -222,9 +222,12 @@ class Walk(abc.ABC):
         on_trimmed: Callable[[str], None],
         to_the_end: bool = False,
         patience_s: float = 0.0,
+        idle_poll_s: float | None = None,
     ) -> None:
         """`to_the_end`: `run` returns when no shard is left to read. `patience_s`: how long the service may throttle
-        or be silent, beyond the retries of a call, until that is an error."""
+        or be silent, beyond the retries of a call, until that is an error. `idle_poll_s`: the longest that a shard
+        without new records is left alone."""
+        self._idle_poll_s = MAX_IDLE_POLL_S if idle_poll_s is None else idle_poll_s
         self._wire = wire
         self._arn = stream_arn
         self._decoder = decoder
@@ -466,7 +469,7 @@ class Walk(abc.ABC):
                     quiet = not page.records
             if quiet:
                 await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 1.5, MAX_IDLE_POLL_S)
+                pause_s = min(pause_s * 1.5, self._idle_poll_s)
             else:
                 pause_s = IDLE_POLL_S
 

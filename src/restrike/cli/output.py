@@ -218,6 +218,8 @@ def show_replay_plan(plan: ReplayPlan) -> None:
     if plan.invocations is not None:
         usd = f", {money(plan.usd)} for the requests ({plan.prices_as_of})" if plan.usd is not None else ""
         row("invocations", f"about {plan.invocations:,}{usd}")
+    if plan.longest_s is not None:
+        row("takes at most", f"{duration(plan.longest_s)}, without retries")
     if plan.readers is not None:
         row("readers", plan.readers)
     row("given up", f"to {plan.on_failure}")

@@ -78,7 +78,8 @@ class TouchPlan(msgspec.Struct, frozen=True):
 
 
 class ReplayPlan(msgspec.Struct, frozen=True):
-    """The plan of a replay, as data. `settings` is (setting, value, where it comes from). Times in epoch seconds."""
+    """The plan of a replay, as data. `settings` is (setting, value, where it comes from). `longest_s`: how
+    long it takes at most, without retries; None where nothing bounds it."""
 
     run: str
     source: str
@@ -92,6 +93,7 @@ class ReplayPlan(msgspec.Struct, frozen=True):
     filters: str
     superseded: dict[str, int] | None
     invocations: int | None
+    longest_s: float | None
     usd: float | None
     prices_as_of: str
     readers: str | None

@@ -28,20 +28,19 @@ import msgspec
 from restrike.errors import DeliveryFailed, RestrikeError
 from restrike.model.record import Record, event
 from restrike.model.report import ReplayReport, State
+from restrike.model.window import Window
 from restrike.replaying.delivery import Delivery, GivenUp, LaidDown, Policy, Tally
 from restrike.replaying.filters import Filter
 from restrike.replaying.lanes import BatchLimits, Floors, Lanes, Page, lane_of
-from restrike.replaying.sources import Source, Window
+from restrike.replaying.sources import Source
 from restrike.replaying.targets import Target
 from restrike.running import Stop
 
 IDLE_FLUSH_S = 0.2
 """How long a source may be silent until batches that are not full are sent."""
-
-
 SYNC_EVERY_S = 1.0
-"""How often a target that keeps files makes them durable. A commit survives the process, however it dies; a power cut
-may take what came within that time."""
+"""How often a target that keeps a file makes it durable. A commit survives the process, however it dies; a power cut
+may take what came within that time, and the run says so when it goes on."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -76,6 +75,7 @@ class ReplayCounts(msgspec.Struct):
     synthetic: int = 0
     first_s: float | None = None
     last_s: float | None = None
+    target_bytes: int | None = None
 
 
 class Verdicts(Protocol):
@@ -177,6 +177,7 @@ class Replay:
 
     async def execute(self) -> ReplayReport:
         """Runs to the source's end, the limit or a stop. Raises RestrikeError where the run cannot go on."""
+        self._check_target()
         with self._stop.on_signals():
             ticker = asyncio.create_task(self._tick())
             committing = asyncio.create_task(self._committer.run())
@@ -197,6 +198,15 @@ class Replay:
         if self._stop.is_set():
             return self._report("INTERRUPTED")
         return self._report("LIMITED" if self._limited else "COMPLETED")
+
+    def _check_target(self) -> None:
+        """What was delivered into a file may be gone: a power cut takes what was not on the disk yet."""
+        before, now = self._counts.target_bytes, self._target.size_bytes
+        if before is not None and now is not None and now < before:
+            raise DeliveryFailed(
+                f"{self._target.uri} has {now:,} bytes, and the run had written {before:,}: some of it is lost",
+                "Was there a power cut, or was it edited? Replay again into another file, under another --run.",
+            )
 
     async def _until_done(
         self, reading: asyncio.Task[None], workers: list[asyncio.Task[None]], helpers: list[asyncio.Task[None]]
@@ -384,10 +394,12 @@ class Replay:
 
     async def _commit(self, *, final: bool = False) -> None:
         moved, self._moved = self._moved, {}
+        self._floors.drained(self._source.drained)
         floors = {shard: self._floors.known[shard] for shard in self._floors.moved}
         self._floors.moved.clear()
         now = time.monotonic()
         self._counts.filtered = self._filtered_before + self._floors.filtered
+        self._counts.target_bytes = self._target.size_bytes
         counts = msgspec.structs.replace(self._counts)
         if final or now - self._synced > SYNC_EVERY_S:
             self._synced = now

@@ -14,7 +14,7 @@ import msgspec
 from restrike.errors import UsageError
 from restrike.model.pattern import Criteria, compile_criteria
 from restrike.model.record import Record
-from restrike.replaying.sources import Window
+from restrike.model.window import Window
 
 EVENTS = ("INSERT", "MODIFY", "REMOVE")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from restrike.model.record import EVENT_OVERHEAD_BYTES, Record
+from restrike.model.window import DRAINED
 
 MAX_QUEUED_RECORDS = 20_000
 MAX_QUEUED_BYTES = 48_000_000
@@ -71,6 +72,14 @@ class Floors:
         self.moved: set[str] = set()
         self.filtered = 0  # records up to the floors that did not pass the filter
         self._open: dict[str, deque[Page]] = {}
+
+    def drained(self, shards: set[str]) -> None:
+        """Nothing more comes of those shards: where all of one is done, its floor is behind everything, and it is
+        taken out."""
+        for shard in [each for each in shards if not self._open.get(each)]:
+            self.known[shard] = DRAINED
+            self.moved.add(shard)
+            shards.discard(shard)
 
     def opened(self, page: Page) -> None:
         self._open.setdefault(page.shard, deque()).append(page)

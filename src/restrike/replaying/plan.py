@@ -28,12 +28,13 @@ from restrike.model.plan import Items, PlanWarning, ReplayPlan
 from restrike.model.record import Record
 from restrike.model.report import Counts, ReplayReport
 from restrike.model.selection import KeyList, Selection
+from restrike.model.window import Window
 from restrike.replaying.delivery import Policy
 from restrike.replaying.engine import OnReplayProgress, Replay, ReplayCounts, Settings
 from restrike.replaying.filters import Filter, window_of
 from restrike.replaying.mapping import MappingSettings, mapping_settings
 from restrike.replaying.request import ReplayRequest, check, command
-from restrike.replaying.sources import Source, SourceInfo, Window
+from restrike.replaying.sources import Source, SourceInfo
 from restrike.replaying.sources.jsonl import STANDARD_INPUT
 from restrike.replaying.sources.stream import StreamSource
 from restrike.replaying.sources.uri import KINDS, JsonlUri, SourceUri, TableItems, TableUri, open_source, parse_source
@@ -50,6 +51,8 @@ from restrike.touching.plan import sample_values
 from restrike.touching.request import resolve
 
 SURVEYED_RECORDS = 1_000  # of the source, looked at for the plan's counts
+EXPIRES_SOON_S = 600.0
+LONGEST_HANDLER_S = 900.0  # the default, which says nothing of the handler
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -95,7 +98,6 @@ class Plan:
     def _enter(self, ledger: Ledger, name: str) -> Run:
         mark = _identity(self.request)
         spooled = ledger.folder(name) / _spool_name(parse_source(self.request.source))
-        now = time.time()
         with ledger.transaction():
             known = ledger.find(name)
             if known is not None:
@@ -105,27 +107,13 @@ class Plan:
             if self._spool is not None:
                 # Before the row: a run that exists has what it reads.
                 shutil.move(self._spool, spooled)
-            ledger.insert(
-                Run(
-                    name=name,
-                    verb="replay",
-                    table_arn=self.data.source,
-                    identity=mark,
-                    request=msgspec.json.encode(self._saved),
-                    state="STARTING",
-                    reason="",
-                    epoch=1,
-                    counts=Counts(),
-                    unit_counts=Counts(),
-                    consumed_wcu=None,
-                    seen=None,
-                    elapsed_s=0.0,
-                    stream_start_s=None,
-                    created_at=now,
-                    updated_at=now,
-                )
+            return ledger.enter(
+                name,
+                verb="replay",
+                table_arn=self.data.source,
+                identity=mark,
+                request=msgspec.json.encode(self._saved),
             )
-            return ledger.get(name)
 
 
 def _identity(request: ReplayRequest) -> str:
@@ -306,7 +294,7 @@ def _source(aws: Aws, saved: Saved, folder: Path, started_s: float | None, *, pl
     if _reads_standard_input(request):
         uri = JsonlUri(str(folder / _spool_name(uri)))
     latest = request.follow and saved.window.since_s is None
-    return open_source(
+    source = open_source(
         uri,
         lambda: aws,
         follow=request.follow,
@@ -314,6 +302,9 @@ def _source(aws: Aws, saved: Saved, folder: Path, started_s: float | None, *, pl
         started_s=started_s if latest and not planning else None,
         items=_items(aws, saved, uri, folder, planning=planning) if isinstance(uri, TableUri) else None,
     )
+    if _reads_standard_input(request):
+        source.uri = STANDARD_INPUT  # and not the file of ours that it is kept in
+    return source
 
 
 def _items(aws: Aws, saved: Saved, uri: TableUri, folder: Path, *, planning: bool) -> TableItems:
@@ -387,16 +378,21 @@ async def _look(
         if mapping is not None and mapping.filter_criteria is not None and request.filters.pattern is None:
             criteria = msgspec.json.encode(mapping.filter_criteria).decode()
         saved = Saved(request, settings, window, criteria, selection)
-        await stack.enter_async_context(_target(aws, saved, settings, name, resuming=ledger.find(name) is not None))
+        consumer = _target(aws, saved, settings, name, resuming=ledger.find(name) is not None)
+        await stack.enter_async_context(consumer)
         superseded = None
         if request.if_superseded == "skip":
             superseded = await _sample_verdicts(aws, saved, ledger, info, source, spool.parent, stack)
-    _warn_of_the_usual(request, info, target, warnings)
     count = info.count
     if count is not None and request.filters.limit is not None:
         count = min(count, request.filters.limit)
     invocations = -(-count // settings.batch_size) if count is not None else None
     is_lambda = isinstance(target, LambdaUri)
+    longest_s = _longest_s(request, settings, count, invocations, consumer)
+    _warn_of_the_usual(request, info, warnings)
+    _warn_of_expiry(info, longest_s, warnings)
+    if isinstance(consumer, LambdaTarget):
+        _warn_of_concurrency(aws, consumer, settings.lanes, mapping, warnings)
     data = ReplayPlan(
         run=name,
         source=source.uri,
@@ -410,6 +406,7 @@ async def _look(
         filters=_describe_filters(request, criteria),
         superseded=superseded,
         invocations=invocations,
+        longest_s=longest_s,
         usd=round(invocations * cost.USD_PER_INVOCATION, 6) if invocations is not None and is_lambda else None,
         prices_as_of=cost.PRICES_AS_OF,
         readers=info.readers,
@@ -604,12 +601,57 @@ def _read_into(
             hand_over(None)
 
 
-def _warn_of_the_usual(
-    request: ReplayRequest,
-    info: SourceInfo,
-    target: TargetUri,
-    warnings: list[PlanWarning],
+def _longest_s(
+    request: ReplayRequest, settings: Settings, count: int | None, invocations: int | None, consumer: Target
+) -> float | None:
+    """How long the run takes at most, without retries: by the rate, and if every batch took its consumer's time-out.
+
+    None where the count is unknown, and where nothing bounds it."""
+    if count is None or invocations is None:
+        return None
+    known = [count / settings.rate] if settings.rate is not None else []
+    if isinstance(consumer, LambdaTarget) and consumer.function is not None:
+        known.append(invocations * consumer.function.timeout_s / settings.lanes)
+    elif isinstance(consumer, HandlerTarget) and request.timeout_s < LONGEST_HANDLER_S:
+        known.append(invocations * request.timeout_s / settings.lanes)
+    return round(max(known), 1) if known else None
+
+
+def _warn_of_expiry(info: SourceInfo, longest_s: float | None, warnings: list[PlanWarning]) -> None:
+    if info.expires_s is None:
+        return
+    left_s = max(0.0, info.expires_s - time.time())
+    if left_s < EXPIRES_SOON_S or (longest_s is not None and left_s < longest_s):
+        takes = f", and this run takes up to {longest_s / 3600:.1f} hours" if longest_s is not None else ""
+        warnings.append(
+            PlanWarning(
+                "expires",
+                f"the source forgets its oldest records within {left_s / 3600:.1f} hours{takes}. "
+                "Keep them first: replay to jsonl:FILE, then from there.",
+            )
+        )
+
+
+def _warn_of_concurrency(
+    aws: Aws, consumer: LambdaTarget, lanes: int, mapping: MappingSettings | None, warnings: list[PlanWarning]
 ) -> None:
+    """Where the lanes take more of what may run at once than half: somebody else's invocations would be throttled."""
+    try:
+        limit, whose = lambda_.concurrency(aws, consumer.name)
+    except AwsError:
+        return  # not allowed to look: only the warning is lost
+    if limit is not None and lanes * 2 > limit:
+        beside = " beside the mapping's own" if mapping is not None and mapping.live else ""
+        warnings.append(
+            PlanWarning(
+                "concurrency",
+                f"{lanes} invocations at once{beside}, and {whose} allows {limit}: others would be throttled. "
+                "Fewer: --parallel.",
+            )
+        )
+
+
+def _warn_of_the_usual(request: ReplayRequest, info: SourceInfo, warnings: list[PlanWarning]) -> None:
     if request.event_id == "keep" and not request.to.startswith("jsonl:") and request.to != "-":
         warnings.append(
             PlanWarning(
@@ -620,18 +662,6 @@ def _warn_of_the_usual(
         )
     if info.view_type in ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"):
         warnings.append(PlanWarning("view-type", f"the stream's view type is {info.view_type}: records lack images."))
-    if info.expires_s is not None:
-        left_h = (info.expires_s - time.time()) / 3600
-        if left_h < 2:
-            warnings.append(
-                PlanWarning("expires", f"the source forgets its oldest records within {max(0.0, left_h):.1f} hours.")
-            )
-    if isinstance(target, LambdaUri) and (request.parallel or 0) > 10:
-        warnings.append(
-            PlanWarning(
-                "concurrency", f"up to {request.parallel} invocations at once use up the function's concurrency."
-            )
-        )
 
 
 def _describe_filters(request: ReplayRequest, criteria: str | None) -> str:

@@ -6,7 +6,6 @@ import base64
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from restrike.ledger import Ledger, Run, check_run_name
 from restrike.model import cost
 from restrike.model.pattern import compile_criteria
 from restrike.model.plan import Consumer, Estimate, Items, PlanWarning, TouchPlan
-from restrike.model.report import Counts, TouchReport
+from restrike.model.report import TouchReport
 from restrike.model.selection import KeyList, KeyQuery, Scan, Selection, Strand, identity, projected, strands
 from restrike.model.table import AttributeValue, TableInfo, canonical_key, key_value
 from restrike.running import default_name, run_to_end
@@ -87,7 +86,6 @@ class Plan:
     def _enter(self, ledger: Ledger, name: str) -> tuple[Run, bool]:
         """The run's row, made or taken up, and whether an earlier part of it may have written."""
         saved, table = self._saved, self._table
-        now = time.time()
         mark = identity(
             saved.selection, table_arn=table.arn, attribute=saved.options.attribute, mode=saved.options.mode
         )
@@ -105,27 +103,15 @@ class Plan:
                     shutil.move(self._spool, keys_path)
                 else:
                     keys_path.unlink(missing_ok=True)
-                ledger.insert(
-                    Run(
-                        name=name,
-                        verb="touch",
-                        table_arn=table.arn,
-                        identity=mark,
-                        request=request,
-                        state="STARTING",
-                        reason="",
-                        epoch=1,
-                        counts=Counts(),
-                        unit_counts=Counts(),
-                        consumed_wcu=None,
-                        seen=None,
-                        elapsed_s=0.0,
-                        stream_start_s=start_s,
-                        created_at=now,
-                        updated_at=now,
-                    )
+                run = ledger.enter(
+                    name,
+                    verb="touch",
+                    table_arn=table.arn,
+                    identity=mark,
+                    request=request,
+                    stream_start_s=start_s,
                 )
-                return ledger.get(name), False
+                return run, False
             self.discard()
             # Its places are those of its own segments.
             selection = msgspec.json.decode(known.request, type=Saved).selection

@@ -12,27 +12,7 @@ from typing import Protocol, Self
 import msgspec
 
 from restrike.model.record import Fidelity, Record
-
-
-class Window(msgspec.Struct, frozen=True):
-    """From when to when, in epoch seconds: `since` is included, `until` is not. None: no bound."""
-
-    since_s: float | None = None
-    until_s: float | None = None
-
-    def holds(self, created_s: float) -> bool:
-        return (self.since_s is None or created_s >= self.since_s) and (
-            self.until_s is None or created_s < self.until_s
-        )
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Records that the source should have and has not: where, and from when to when (epoch seconds, if known)."""
-
-    shard: str
-    from_s: float | None
-    to_s: float | None
-    why: str
+from restrike.model.window import Gap, Window
 
 
 class SourceInfo(msgspec.Struct, frozen=True):
@@ -65,6 +45,9 @@ class Source(Protocol):
     - `after` gives, for a shard, the place behind which to begin; what is at or before it is not yielded.
     - Records outside the window may be yielded: who reads filters. A source skips what it can skip cheaply.
     - Memory is bounded: read-ahead is a few pages.
+    - `drained` names shards of which nothing more will come, once their last page was taken. Who has dealt with all
+      that they gave keeps DRAINED as their place, and takes them out: else a run that goes on when the source has
+      forgotten them would take that for a loss.
     - When `read` ends, `ended` says why in a few words, and `gaps` names what is lost.
     """
 
@@ -72,6 +55,7 @@ class Source(Protocol):
     fidelity: Fidelity
     ended: str
     gaps: list[Gap]
+    drained: set[str]
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(

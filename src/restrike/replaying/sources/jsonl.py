@@ -23,7 +23,8 @@ import msgspec
 
 from restrike.errors import RestrikeError, SourceLacks, UsageError
 from restrike.model.record import Fidelity, Record, read_record
-from restrike.replaying.sources import Gap, SourceInfo, Window
+from restrike.model.window import Gap, Window
+from restrike.replaying.sources import SourceInfo
 from restrike.replaying.sources.table import is_made_up
 
 STANDARD_INPUT = "-"
@@ -227,6 +228,7 @@ class JsonlSource:
         self.uri = path if path == STANDARD_INPUT else f"jsonl:{path}"
         self.ended = ""
         self.gaps: list[Gap] = []
+        self.drained: set[str] = set()
         self._path = path
         self._stream_arn = stream_arn
         self._begun = False
@@ -385,7 +387,7 @@ class JsonlSource:
         if self._path.endswith(".gz"):
             return _Both(gzip.GzipFile(fileobj=raw), raw)
         if self._path.endswith(".zst"):
-            return _Both(self._zstandard().ZstdDecompressor().stream_reader(raw, read_across_frames=True), raw)
+            return _Frames(self._zstandard().ZstdDecompressor(), raw)
         return raw
 
 
@@ -401,6 +403,9 @@ def _table_name(arn: str | None) -> str | None:
     return match[1] if match else None
 
 
+_PACKED_BYTES = 16 << 10  # read at once; unpacked they are a few hundred kilobytes
+
+
 class _Both:
     """A stream that unpacks, and the file under it, closed together."""
 
@@ -414,6 +419,37 @@ class _Both:
 
     def close(self) -> None:
         self._unpacking.close()
+        self._under.close()
+
+
+class _Frames:
+    """A file of Zstandard frames. One that was cut off inside a frame is an error, also where a value ends there:
+    the library's own reader takes that for the end."""
+
+    def __init__(self, decompressor: Any, under: Any) -> None:
+        self._decompressor = decompressor
+        self._under = under
+        self._frame: Any = None
+        self._packed = b""
+
+    def read1(self, size: int, /) -> bytes:
+        while True:
+            if not self._packed:
+                self._packed = self._under.read(_PACKED_BYTES)
+            if not self._packed:
+                if self._frame is not None:
+                    raise EOFError("it ends within a Zstandard frame: it was cut off")
+                return b""
+            if self._frame is None:
+                self._frame = self._decompressor.decompressobj()
+            chunk: bytes = self._frame.decompress(self._packed)
+            self._packed = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = None
+            if chunk:
+                return chunk
+
+    def close(self) -> None:
         self._under.close()
 
 

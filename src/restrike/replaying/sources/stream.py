@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import re
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -18,26 +17,19 @@ from typing import Any, Self
 import msgspec
 
 from restrike.aws import dynamodb, streams
+from restrike.aws.pages import COARSE_STAMP_S, Pages
 from restrike.aws.session import Aws
-from restrike.aws.streams import Start, StreamInfo, Walk
+from restrike.aws.streams import Start, StreamInfo
 from restrike.aws.wire import Wire
-from restrike.errors import AwsError, ServiceFault, SourceLacks, UsageError
+from restrike.errors import AwsError, SourceLacks, UsageError
 from restrike.model.record import Fidelity, Record, read_record
-from restrike.replaying.sources import Gap, SourceInfo, Window
+from restrike.model.window import Gap, Window
+from restrike.replaying.sources import SourceInfo
 
 RETENTION_S = 24 * 3600.0
-QUEUED_PAGES = 4
-QUIET_PAGES = 5  # empty ones in a row, and
-QUIET_S = 3.0  # seconds between the first and the last of them: an open shard's end
 AFTER_START_S = 1.0
 """The service tells its time in whole seconds, rounded down: a record of the same second may be from before."""
-COARSE_STAMP_S = 60.0  # DynamoDB Local rounds creation times down to the minute, the service to the second
-PATIENCE_S = 300.0
 LOOK_PAGES = 25
-SEQUENCE_DIGITS = 21  # the least that the API takes; DynamoDB Local's numbers are filled up with zeros
-DRAINED = 10**40
-"""A place behind every sequence number. Who stores it for a shard that `drained` names, and of which all records are
-dealt with, need not hear of a gap when the stream has forgotten that shard."""
 
 _ARN = re.compile(r"arn:[\w-]+:dynamodb:([\w-]+):\d*:table/([^/]+)/stream/.+")
 
@@ -163,10 +155,12 @@ class StreamSource:
         first_s: float | None = None
         last_s: float | None = None
         at_least = False
-        walk = self._walk({}, window, [], set(), looking=True)
+        walk = self._walk({}, window, [], looking=True)
         async with contextlib.aclosing(walk.pages({})) as found:
-            async for records in found:
-                held = [record.created_s for record in records if window.holds(record.created_s)]
+            async for page in found:
+                if not page.records:
+                    continue
+                held = [record.created_s for record in page.records if window.holds(record.created_s)]
                 if held:
                     count += len(held)
                     first_s = min(held) if first_s is None else min(first_s, *held)
@@ -209,10 +203,13 @@ class StreamSource:
         self.ended = "stopped before its end"
         if not after and (before := self._before_memory(window)) is not None:
             self.gaps.append(before)
-        walk = self._walk(after, window, self.gaps, self.drained)
+        walk = self._walk(after, window, self.gaps)
         async with contextlib.aclosing(walk.pages(after)) as pages:
-            async for records in pages:
-                yield records
+            async for page in pages:
+                if page.records:
+                    yield page.records
+                if page.last:  # and what it gave was taken: the next one is asked for
+                    self.drained.add(page.shard)
         self.ended = walk.why()
 
     def _walk(
@@ -220,10 +217,9 @@ class StreamSource:
         after: Mapping[str, int],
         window: Window,
         gaps: list[Gap],
-        drained: set[str],
         *,
         looking: bool = False,
-    ) -> _Pages:
+    ) -> Pages:
         assert self._wire is not None, "use the source as a context manager"
         assert self.started_s is not None
         latest = self._start_latest and window.since_s is None
@@ -233,217 +229,25 @@ class StreamSource:
         bounds = [] if self._follow else [self._opened_s]
         bounds += [] if window.until_s is None else [window.until_s]
         self._resumed = True  # a second reading of this source begins where the first did
-        return _Pages(
+        # What the stream has forgotten is at least 24 hours old.
+        forgets_only_older = (
+            window.since_s is not None and window.since_s > self._opened_s - RETENTION_S + COARSE_STAMP_S
+        )
+        return Pages(
             self._wire,
             self.info.arn,
+            streams.records_decoder(msgspec.Raw),
+            self._record,
             otherwise=otherwise,
+            gaps=gaps,
             since_s=since_s,
             stop_s=min(bounds) + AFTER_START_S if bounds else None,
             follow=self._follow,
             clock_offset_s=self._clock_offset_s,
-            # What the stream has forgotten is at least 24 hours old.
-            forgets_only_older=window.since_s is not None
-            and window.since_s > self._opened_s - RETENTION_S + COARSE_STAMP_S,
-            quiet_pages=1 if looking else QUIET_PAGES,
-            quiet_s=0.0 if looking else QUIET_S,
-            gaps=gaps,
-            drained=drained,
+            loses=lambda _: not forgets_only_older,
+            quiet_pages=1 if looking else None,
+            quiet_s=0.0 if looking else None,
         )
 
-
-class _Shard:
-    """How far one shard is read."""
-
-    __slots__ = ("empty_pages", "gap", "last_s", "place", "quiet_since")
-
-    def __init__(self, place: int) -> None:
-        self.place = place
-        self.last_s: float | None = None  # creation time of the last record
-        self.gap: int | None = None  # which of the gaps waits for its end
-        self.empty_pages = 0
-        self.quiet_since = 0.0
-
-
-class _Pages(Walk):
-    """The walk over the shards, as pages of records that are pulled. Without a puller the reading stands still."""
-
-    def __init__(
-        self,
-        wire: Wire,
-        stream_arn: str,
-        *,
-        otherwise: Start,
-        since_s: float | None,
-        stop_s: float | None,
-        follow: bool,
-        clock_offset_s: float,
-        forgets_only_older: bool,
-        quiet_pages: int,
-        quiet_s: float,
-        gaps: list[Gap],
-        drained: set[str],
-    ) -> None:
-        super().__init__(
-            wire,
-            stream_arn,
-            streams.records_decoder(msgspec.Raw),
-            fallback=Start(at_s=since_s),
-            on_trimmed=self._trimmed,
-            to_the_end=not follow,
-            patience_s=PATIENCE_S,
-        )
-        self._otherwise = otherwise
-        self._skip_before_s = -1.0 if since_s is None else since_s - since_s % COARSE_STAMP_S
-        self._stop_s = stop_s
-        self._follow = follow
-        self._clock_offset_s = clock_offset_s
-        self._forgets_only_older = forgets_only_older
-        self._quiet_pages = quiet_pages
-        self._quiet_s = quiet_s
-        self._gaps = gaps
-        self._drained = drained
-        self._after: Mapping[str, int] = {}
-        self._progress: dict[str, _Shard] = {}
-        self._ends: Counter[str] = Counter()
-        self._queue: asyncio.Queue[list[Record] | None] = asyncio.Queue(QUEUED_PAGES)
-
-    async def pages(self, after: Mapping[str, int]) -> AsyncGenerator[list[Record], None]:
-        """Non-empty pages of records, from those places on, to the end."""
-        self._after = after
-        walking = asyncio.create_task(self._walk())
-        try:
-            while (records := await self._queue.get()) is not None:
-                yield records
-            walking.result()
-        finally:
-            walking.cancel()
-            await asyncio.gather(walking, return_exceptions=True)
-
-    async def _walk(self) -> None:
-        """Ends the queue also where it fails; who pulls gets the pages before the error, then the error."""
-        failed: Exception | None = None
-        try:
-            await self._begin()
-            await self.run()
-        except Exception as error:
-            failed = error
-        await self._queue.put(None)
-        if failed is not None:
-            raise failed
-
-    async def _begin(self) -> None:
-        """Gives every shard its start: its place, else the common one. None before a place is taken for done."""
-        listed = await self._patiently(lambda: streams.list_shards(self._wire, self._arn))
-        starts: dict[str, Start] = {}
-        for shard_id, shard in listed.items():
-            place = self._after.get(shard_id)
-            if place is not None:
-                if place < DRAINED:
-                    starts[shard_id] = Start(after=f"{place:0{SEQUENCE_DIGITS}d}")
-            elif shard.open or not self._otherwise.latest:
-                starts[shard_id] = self._otherwise
-        for shard_id, place in self._after.items():
-            if shard_id not in listed and place < DRAINED:
-                self._lost(shard_id, "the stream has forgotten the shard, and what followed this run's place in it")
-        done = [shard_id for shard_id, place in self._after.items() if place >= DRAINED]
-        await self.prepare(starts, otherwise=self._otherwise, done=done)
-
-    def why(self) -> str:
-        """Why there are no more pages, in a few words."""
-        ends = [f"{what} at {count} shard{'s' if count > 1 else ''}" for what, count in sorted(self._ends.items())]
-        if ends:
-            return f"end of the {'window' if self._follow else 'stream'}: {', '.join(ends)}"
-        return "end of the stream: every shard is closed and read"
-
-    def _of(self, shard_id: str) -> _Shard:
-        shard = self._progress.get(shard_id)
-        if shard is None:
-            shard = self._progress[shard_id] = _Shard(self._after.get(shard_id, -1))
-        return shard
-
-    async def _take(self, shard_id: str, records: list[Any], *, last: bool) -> str | None:
-        shard = self._of(shard_id)
-        if last:
-            self._drained.add(shard_id)
-        if not records:
-            if not last:
-                self._empty_page(shard_id, shard)
-            return None
-        shard.empty_pages = 0
-        try:
-            page = [
-                read_record(raw, shard=shard_id, place=None, stream_arn=self._arn, fidelity="exact") for raw in records
-            ]
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise ServiceFault(
-                f"GetRecords: shard {shard_id} answered what is no record: {error}", "Is there a proxy between?"
-            ) from None
-        records.clear()  # the page's megabyte: the records have their own bytes
-        position = page[-1].sequence_number
-        if page[0].place <= shard.place:
-            page = [record for record in page if record.place > shard.place]
-        page = self._before_the_end(shard_id, page)
-        if page:
-            shard.place = page[-1].place
-            shard.last_s = page[-1].created_s
-            self._gap_ends(shard, page[0].created_s)
-            if page[0].created_s < self._skip_before_s:
-                page = [record for record in page if record.created_s >= self._skip_before_s]
-        if page:
-            await self._queue.put(page)
-        return position
-
-    def _before_the_end(self, shard_id: str, page: list[Record]) -> list[Record]:
-        """The page up to the first record that is too new; the shard is left there."""
-        stop_s = self._stop_s
-        if stop_s is None:
-            return page
-        for number, record in enumerate(page):
-            if record.created_s > stop_s:
-                self._leave(shard_id)
-                self._drained.discard(shard_id)
-                self._ends["a newer record"] += 1
-                return page[:number]
-        return page
-
-    def _empty_page(self, shard_id: str, shard: _Shard) -> None:
-        """Counts them while an open shard's end is awaited."""
-        if self._follow and not self._past_the_window():
-            return
-        listed = self._shards.get(shard_id)
-        if listed is not None and not listed.open:
-            return  # its end is told by the service
-        shard.empty_pages += 1
-        now = time.monotonic()
-        if shard.empty_pages == 1:
-            shard.quiet_since = now
-        if shard.empty_pages >= self._quiet_pages and now - shard.quiet_since >= self._quiet_s:
-            self._leave(shard_id)
-            self._ends["nothing new"] += 1
-
-    def _past_the_window(self) -> bool:
-        return self._stop_s is not None and time.time() + self._clock_offset_s > self._stop_s
-
-    def _over(self) -> bool:
-        return self._to_the_end or self._status == "DISABLED" or self._past_the_window()
-
-    # ── what is lost ─────────────────────────────────────────────────────────────────────────────────────
-
-    def _trimmed(self, shard_id: str) -> None:
-        shard = self._of(shard_id)
-        if shard.gap is None and not self._forgets_only_older:
-            shard.gap = len(self._gaps)
-            self._lost(shard_id, "older than 24 hours: the stream forgot these records before they were read")
-
-    def _gone(self, shard_id: str) -> None:
-        self._lost(shard_id, "the stream forgot the shard before it was read to its end")
-
-    def _lost(self, shard_id: str, why: str) -> None:
-        if not self._forgets_only_older:
-            known = self._progress.get(shard_id)
-            self._gaps.append(Gap(shard_id, known.last_s if known is not None else None, None, why))
-
-    def _gap_ends(self, shard: _Shard, created_s: float) -> None:
-        if shard.gap is not None:
-            self._gaps[shard.gap] = msgspec.structs.replace(self._gaps[shard.gap], to_s=created_s)
-            shard.gap = None
+    def _record(self, shard_id: str, raw: Any) -> Record:
+        return read_record(raw, shard=shard_id, place=None, stream_arn=self.info.arn, fidelity="exact")

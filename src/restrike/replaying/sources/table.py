@@ -26,7 +26,8 @@ from restrike.errors import SourceLacks, Throttled, UsageError
 from restrike.model.record import EventName, Fidelity, Record
 from restrike.model.selection import KeyList, Scan, Selection, Strand, projected, strands
 from restrike.model.table import TableInfo, canonical_key
-from restrike.replaying.sources import Gap, SourceInfo, Window
+from restrike.model.window import Gap, Window
+from restrike.replaying.sources import SourceInfo
 
 READERS = 8  # strands that are read at the same time
 QUEUED_PAGES = 2
@@ -183,6 +184,7 @@ class TableSource:
         self.uri = f"table:{table.name}"
         self.ended = ""
         self.gaps: list[Gap] = []
+        self.drained: set[str] = set()
         self.gone = 0
         self._aws = aws
         self._table = table

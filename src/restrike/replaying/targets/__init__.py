@@ -37,16 +37,20 @@ class Target(Protocol):
       with every batch (no such function, access denied, a full disk), and that ends the run.
     - `max_payload_bytes` bounds the event of a batch, None where the target has no bound.
     - `run` and `fidelity` reach the consumer where the target has a way to tell them.
+    - `size_bytes` is how much a target that keeps a file has taken so far, None for others: a run that goes on and
+      finds less than it had delivered says so.
     - Attempts of different lanes may run at the same time, up to the number of lanes.
     """
 
     uri: str
     max_payload_bytes: int | None
 
+    @property
+    def size_bytes(self) -> int | None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     async def attempt(self, records: list[Record]) -> Answer: ...
     async def sync(self) -> None:
-        """Makes durable what was taken: called before the run's places are committed."""
+        """Makes durable what was taken: called each second of commits, and at the end."""

@@ -184,6 +184,11 @@ class HandlerTarget:
         idle, self._idle = self._idle, []
         await asyncio.gather(*[worker.end() for worker in idle])
 
+    @property
+    def size_bytes(self) -> int | None:
+        """No file is kept."""
+        return None
+
     async def sync(self) -> None:
         """An attempt that was answered is done: nothing is kept here."""
 

@@ -79,6 +79,11 @@ class JsonlTarget:
             os.close(self._file)
             self._file = -1
 
+    @property
+    def size_bytes(self) -> int | None:
+        """The size of the file; None for a pipe and for standard output, which may be anything."""
+        return os.fstat(self._file).st_size if self._regular and self.path != "-" else None
+
     async def attempt(self, records: list[Record]) -> Answer:
         """Writes the batch, into a file with a single write. Raises RestrikeError where the disk takes no more."""
         text = self._lines(records)
@@ -91,8 +96,7 @@ class JsonlTarget:
         return Answer(ok=True)
 
     async def sync(self) -> None:
-        """Returns when all that was written is on the disk. To be called before a checkpoint is saved, since a power
-        failure could take back what the checkpoint counts as delivered."""
+        """Returns when all that was written is on the disk."""
         if self._regular:
             try:
                 await asyncio.to_thread(os.fsync, self._file)

@@ -97,6 +97,11 @@ class LambdaTarget:
         if self._invoker is not None:
             await self._invoker.__aexit__(kind, error, trace)
 
+    @property
+    def size_bytes(self) -> int | None:
+        """No file is kept."""
+        return None
+
     async def sync(self) -> None:
         """An attempt that was answered is done: nothing is kept here."""
 

@@ -1,0 +1,252 @@
+"""The pages of a stream, pulled: from places on, each shard after its parent, to an end that is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from restrike.aws import streams
+from restrike.aws.streams import Start, Walk
+from restrike.aws.wire import Wire
+from restrike.errors import ServiceFault
+from restrike.model.window import DRAINED, Gap
+
+QUEUED_PAGES = 4
+QUIET_PAGES = 5  # empty ones in a row, and
+QUIET_S = 3.0  # seconds between the first and the last of them: an open shard's end
+COARSE_STAMP_S = 60.0  # DynamoDB Local rounds creation times down to the minute, the service to the second
+PATIENCE_S = 300.0
+SEQUENCE_DIGITS = 21  # the least that the API takes; DynamoDB Local's numbers are filled up with zeros
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Records of one shard, in order; none where the shard had none to give.
+
+    `read_to_s`: all that the shard got before (epoch seconds by the service's clock) is in this page or was in one
+    before it. `last`: the shard is closed, and nothing more will come.
+    """
+
+    shard: str
+    records: list[Any]
+    read_to_s: float
+    last: bool
+
+
+class _Shard:
+    """How far one shard is read."""
+
+    __slots__ = ("empty_pages", "gap", "last_s", "place", "quiet_since")
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self.last_s: float | None = None  # creation time of the last record
+        self.gap: int | None = None  # which of the gaps waits for its end
+        self.empty_pages = 0
+        self.quiet_since = 0.0
+
+
+class Pages(Walk):
+    """The walk over the shards, as pages that are pulled. Without a puller the reading stands still.
+
+    `decoder` reads an answer of GetRecords, and `record` makes of one of its records what the pages hold: it has
+    `place` (the sequence number), `created_s` and `sequence_number`.
+
+    Without `follow` a shard is at its end when it is closed and read, at the first record created after `stop_s`,
+    or, while it is open, after `quiet_pages` empty pages over at least `quiet_s`. `otherwise` is where shards
+    without a place begin, and `since_s` the time before which records are of no use. `loses` says of a shard
+    whether what the stream has forgotten of it is a loss; then it is among `gaps`.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        stream_arn: str,
+        decoder: msgspec.json.Decoder[Any],
+        record: Callable[[str, Any], Any],
+        *,
+        otherwise: Start,
+        gaps: list[Gap],
+        since_s: float | None = None,
+        stop_s: float | None = None,
+        follow: bool = False,
+        clock_offset_s: float = 0.0,
+        loses: Callable[[str], bool] = lambda _: True,
+        quiet_pages: int | None = None,
+        quiet_s: float | None = None,
+        patience_s: float | None = None,
+        idle_poll_s: float | None = None,
+    ) -> None:
+        super().__init__(
+            wire,
+            stream_arn,
+            decoder,
+            fallback=Start(at_s=since_s),
+            on_trimmed=self._trimmed,
+            to_the_end=not follow,
+            patience_s=PATIENCE_S if patience_s is None else patience_s,
+            idle_poll_s=idle_poll_s,
+        )
+        self._record = record
+        self._otherwise = otherwise
+        self._skip_before_s = -1.0 if since_s is None else since_s - since_s % COARSE_STAMP_S
+        self._stop_s = stop_s
+        self._follow = follow
+        self._clock_offset_s = clock_offset_s
+        self._loses = loses
+        self._quiet_pages = QUIET_PAGES if quiet_pages is None else quiet_pages
+        self._quiet_s = QUIET_S if quiet_s is None else quiet_s
+        self._gaps = gaps
+        self._after: Mapping[str, int] = {}
+        self._progress: dict[str, _Shard] = {}
+        self._ends: Counter[str] = Counter()
+        self._asked_s: dict[str, float] = {}
+        self._queue: asyncio.Queue[Page | None] = asyncio.Queue(QUEUED_PAGES)
+
+    async def pages(self, after: Mapping[str, int]) -> AsyncGenerator[Page, None]:
+        """The pages from those places on, to the end."""
+        self._after = after
+        walking = asyncio.create_task(self._walk())
+        try:
+            while (page := await self._queue.get()) is not None:
+                yield page
+            walking.result()
+        finally:
+            walking.cancel()
+            await asyncio.gather(walking, return_exceptions=True)
+
+    async def _walk(self) -> None:
+        """Ends the queue also where it fails; who pulls gets the pages before the error, then the error."""
+        failed: Exception | None = None
+        try:
+            await self._begin()
+            await self.run()
+        except Exception as error:
+            failed = error
+        await self._queue.put(None)
+        if failed is not None:
+            raise failed
+
+    async def _begin(self) -> None:
+        """Gives every shard its start: its place, else the common one. None before a place is taken for done."""
+        listed = await self._patiently(lambda: streams.list_shards(self._wire, self._arn))
+        starts: dict[str, Start] = {}
+        for shard_id, shard in listed.items():
+            place = self._after.get(shard_id)
+            if place is not None:
+                if place < DRAINED:
+                    starts[shard_id] = Start(after=f"{place:0{SEQUENCE_DIGITS}d}")
+            elif shard.open or not self._otherwise.latest:
+                starts[shard_id] = self._otherwise
+        for shard_id, place in self._after.items():
+            if shard_id not in listed and place < DRAINED:
+                self._lost(shard_id, "the stream has forgotten the shard, and what followed this run's place in it")
+        done = [shard_id for shard_id, place in self._after.items() if place >= DRAINED]
+        await self.prepare(starts, otherwise=self._otherwise, done=done)
+
+    def why(self) -> str:
+        """Why there are no more pages, in a few words."""
+        ends = [f"{what} at {count} shard{'s' if count > 1 else ''}" for what, count in sorted(self._ends.items())]
+        if ends:
+            return f"end of the {'window' if self._follow else 'stream'}: {', '.join(ends)}"
+        return "end of the stream: every shard is closed and read"
+
+    def _of(self, shard_id: str) -> _Shard:
+        shard = self._progress.get(shard_id)
+        if shard is None:
+            shard = self._progress[shard_id] = _Shard(self._after.get(shard_id, -1))
+        return shard
+
+    async def _take(self, shard_id: str, records: list[Any], *, last: bool) -> str | None:
+        shard = self._of(shard_id)
+        asked_s = self._asked_s.pop(shard_id)
+        if not records:
+            if not last:
+                self._empty_page(shard_id, shard)
+            await self._queue.put(Page(shard_id, [], asked_s, last))
+            return None
+        shard.empty_pages = 0
+        full = len(records) >= streams.SHORT_PAGE
+        try:
+            page = [self._record(shard_id, record) for record in records]
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ServiceFault(
+                f"GetRecords: shard {shard_id} answered what is no record: {error}", "Is there a proxy between?"
+            ) from None
+        records.clear()  # the page's megabyte: the records have their own bytes
+        position: str = page[-1].sequence_number
+        read_to_s = page[-1].created_s if full else asked_s
+        if page[0].place <= shard.place:
+            page = [record for record in page if record.place > shard.place]
+        page = self._before_the_end(shard_id, page)
+        if page:
+            shard.place = page[-1].place
+            shard.last_s = page[-1].created_s
+            self._gap_ends(shard, page[0].created_s)
+            if page[0].created_s < self._skip_before_s:
+                page = [record for record in page if record.created_s >= self._skip_before_s]
+        if page or last:
+            await self._queue.put(Page(shard_id, page, read_to_s, last and shard_id not in self._left))
+        return position
+
+    def _asking(self, shard_id: str) -> None:
+        # Rounded down: the service stamps in whole seconds, and its clock and ours are compared but once.
+        self._asked_s[shard_id] = time.time() + self._clock_offset_s - 1.0
+
+    def _before_the_end(self, shard_id: str, page: list[Any]) -> list[Any]:
+        """The page up to the first record that is too new; the shard is left there."""
+        stop_s = self._stop_s
+        if stop_s is None:
+            return page
+        for number, record in enumerate(page):
+            if record.created_s > stop_s:
+                self._leave(shard_id)
+                self._ends["a newer record"] += 1
+                return page[:number]
+        return page
+
+    def _empty_page(self, shard_id: str, shard: _Shard) -> None:
+        """Counts them while an open shard's end is awaited."""
+        if self._follow and not self._past_the_window():
+            return
+        listed = self._shards.get(shard_id)
+        if listed is not None and not listed.open:
+            return  # its end is told by the service
+        shard.empty_pages += 1
+        now = time.monotonic()
+        if shard.empty_pages == 1:
+            shard.quiet_since = now
+        if shard.empty_pages >= self._quiet_pages and now - shard.quiet_since >= self._quiet_s:
+            self._leave(shard_id)
+            self._ends["nothing new"] += 1
+
+    def _past_the_window(self) -> bool:
+        return self._stop_s is not None and time.time() + self._clock_offset_s > self._stop_s
+
+    def _over(self) -> bool:
+        return self._to_the_end or self._status == "DISABLED" or self._past_the_window()
+
+    # ── what is lost ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _trimmed(self, shard_id: str) -> None:
+        shard = self._of(shard_id)
+        if shard.gap is None and self._loses(shard_id):
+            shard.gap = len(self._gaps)
+            self._lost(shard_id, "older than 24 hours: the stream forgot these records before they were read")
+
+    def _gone(self, shard_id: str) -> None:
+        self._lost(shard_id, "the stream forgot the shard before it was read to its end")
+
+    def _lost(self, shard_id: str, why: str) -> None:
+        if self._loses(shard_id):
+            known = self._progress.get(shard_id)
+            self._gaps.append(Gap(shard_id, known.last_s if known is not None else None, None, why))
+
+    def _gap_ends(self, shard: _Shard, created_s: float) -> None:
+        if shard.gap is not None:
+            self._gaps[shard.gap] = msgspec.structs.replace(self._gaps[shard.gap], to_s=created_s)
+            shard.gap = None
