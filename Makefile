@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@# A pip that knows dependency groups.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,zst]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,zst,archive]' --group dev
 	@touch $@
 
 demo: setup

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import restrike
 from restrike.aws import dynamodb, streams
 from restrike.aws import pages as stream_module
 from restrike.aws.session import Aws
@@ -24,7 +25,15 @@ from restrike.model.record import Record, event, images, read_record
 from restrike.model.selection import DateQuery, KeyList, Scan, Selection
 from restrike.model.window import Window
 from restrike.replaying.sources import Source
-from restrike.replaying.sources.uri import JsonlUri, StreamUri, TableItems, TableUri, open_source, parse_source
+from restrike.replaying.sources.uri import (
+    ArchiveUri,
+    JsonlUri,
+    StreamUri,
+    TableItems,
+    TableUri,
+    open_source,
+    parse_source,
+)
 from restrike.touching.keys import KeyFile
 from tests.integration.tables import Index, Table, create
 
@@ -91,6 +100,15 @@ def jsonl_as(write: Callable[[list[Record]], bytes], suffix: str = "") -> Callab
     return opener
 
 
+def archive_of(flush_bytes: int) -> Callable[[Table, Path], Opener]:
+    def opener(table: Table, folder: Path) -> Opener:
+        options = {"region": "us-east-1", "endpoint_url": table.endpoint_url}
+        restrike.capture(table.name, str(folder / "kept"), flush_mb=flush_bytes / 1_000_000, **options).execute()
+        return lambda: open_source(f"archive:{folder / 'kept'}", _no_aws)
+
+    return opener
+
+
 def _no_aws() -> Aws:
     raise AssertionError("a file needs no AWS")
 
@@ -112,6 +130,8 @@ SOURCES: dict[str, Callable[[Table, Path], Opener]] = {
     "jsonl of events": jsonl_as(lambda records: b"\n".join([event(records[:25]), event(records[25:])])),
     "jsonl of an array, gz": jsonl_as(lambda records: b"[" + b",".join(r.raw for r in records) + b"]", ".gz"),
     "jsonl of records, zst": jsonl_as(one_a_line, ".zst"),
+    "archive of one file": archive_of(64_000_000),
+    "archive of many files": archive_of(1_000_000),
 }
 
 
@@ -278,6 +298,8 @@ ARN = "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/t.a-b_c/stream/2026-01-
         ("stream:orders", StreamUri("orders")),
         (ARN, StreamUri(ARN)),
         ("table:orders", TableUri("orders")),
+        ("archive:/a/b", ArchiveUri("/a/b")),
+        ("archive:s3://b/p", ArchiveUri("s3://b/p")),
         ("jsonl:a:b/c.jsonl.gz", JsonlUri("a:b/c.jsonl.gz")),
         ("-", JsonlUri("-")),
     ],
@@ -288,13 +310,13 @@ def test_a_source_is_read_and_written_alike(text: str, uri: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "orders", "stream:", "archive:x", "export:s3://b/p", "failures:sqs://q", "STREAM:x", ":x", "s3://b/p"]
+    "text", ["", "orders", "stream:", "export:s3://b/p", "failures:sqs://q", "STREAM:x", ":x", "s3://b/p"]
 )
 def test_what_is_no_source_is_told_what_is(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_source(text)
     assert repr(text) in caught.value.message
-    for kind in ("stream:TABLE", "table:TABLE", "jsonl:PATH", "-"):
+    for kind in ("stream:TABLE", "table:TABLE", "archive:PATH", "jsonl:PATH", "-"):
         assert kind in caught.value.hint
 
 

@@ -19,6 +19,8 @@ from restrike.model.window import DRAINED, Gap
 QUEUED_PAGES = 4
 QUIET_PAGES = 5  # empty ones in a row, and
 QUIET_S = 3.0  # seconds between the first and the last of them: an open shard's end
+AFTER_START_S = 1.0
+"""The service tells its time in whole seconds, rounded down: a record of the same second may be from before."""
 COARSE_STAMP_S = 60.0  # DynamoDB Local rounds creation times down to the minute, the service to the second
 PATIENCE_S = 300.0
 SEQUENCE_DIGITS = 21  # the least that the API takes; DynamoDB Local's numbers are filled up with zeros
@@ -147,6 +149,11 @@ class Pages(Walk):
                 self._lost(shard_id, "the stream has forgotten the shard, and what followed this run's place in it")
         done = [shard_id for shard_id, place in self._after.items() if place >= DRAINED]
         await self.prepare(starts, otherwise=self._otherwise, done=done)
+
+    @property
+    def open(self) -> bool:
+        """Whether the stream may get more records."""
+        return self._status != "DISABLED" or bool(self._left)
 
     def why(self) -> str:
         """Why there are no more pages, in a few words."""

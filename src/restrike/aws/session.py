@@ -27,6 +27,7 @@ _SERVICE_IDS = {
     "dynamodb": "dynamodb",
     "dynamodbstreams": "dynamodb_streams",
     "lambda": "lambda",
+    "s3": "s3",
     "sts": "sts",
 }
 

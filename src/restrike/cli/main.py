@@ -14,6 +14,8 @@ VERBS = {
     "touch": "Rewrite one attribute of selected items, so that the table's stream fires again.",
     "replay": "Hand records to one consumer, the way Lambda would; the table is not written.",
     "records": "Look at the records of a source.",
+    "capture": "Keep a stream beyond 24 hours, in files that anything can read.",
+    "archive": "Look at what capture keeps, verify it, and look after it.",
     "runs": "List, show, resume and cancel runs.",
     "local": "Start and stop a DynamoDB Local on this machine.",
     "demo": "The whole story on this machine; no AWS account is touched.",

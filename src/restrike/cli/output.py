@@ -12,8 +12,9 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from restrike.model.plan import ReplayPlan, TouchPlan
-    from restrike.model.report import ReplayReport, TouchReport
+    from restrike.archive.capture import CaptureTally
+    from restrike.model.plan import CapturePlan, ReplayPlan, TouchPlan
+    from restrike.model.report import CaptureReport, ReplayReport, TouchReport
     from restrike.replaying.engine import ReplayProgress
     from restrike.touching.engine import Progress
 
@@ -247,6 +248,74 @@ def show_replay_report(report: ReplayReport) -> None:
         click.echo(f"{report.gaps} gaps: the source has lost records", err=True)
     if report.on_failure:
         click.echo(f"given up: {report.on_failure}; again with: restrike replay jsonl:{report.on_failure}", err=True)
+
+
+def show_capture_plan(plan: CapturePlan) -> None:
+    """The plan of a capture for people, on stderr; the command that executes it stands last."""
+    row = Rows()
+    row("table", f"{plan.table} in {plan.region}")
+    row("stream", plan.stream_arn)
+    row("view type", plan.view_type)
+    row("endpoint", plan.endpoint)
+    row("archive", plan.archive)
+    row("begins", plan.begins)
+    row("ends", plan.ends)
+    row("readers", plan.readers)
+    if plan.usd_month_per_shard is not None:
+        row("costs", f"at most {money(plan.usd_month_per_shard)} a month and idle shard for the reads")
+    for warning in plan.warnings:
+        row("warning", warning.message)
+    row.show()
+    click.echo("Nothing was written. To do it:", err=True)
+    click.echo(f"  {plan.command}", err=True)
+
+
+class CaptureStatus:
+    """The line that a capture says each minute: on stderr, or as JSON on stdout."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def __call__(self, tally: CaptureTally) -> None:
+        from datetime import UTC, datetime
+
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        if self._as_json:
+            print_json(
+                {
+                    "status": {
+                        "at": now,
+                        "records": tally.records,
+                        "files": tally.files,
+                        "bytes": tally.written_bytes,
+                        "held_bytes": tally.held_bytes,
+                        "gaps": tally.gaps,
+                        "lag_s": None if tally.lag_s is None else round(tally.lag_s, 1),
+                        "waiting_for": tally.waiting_for or None,
+                    }
+                }
+            )
+            return
+        lag = "nothing read yet" if tally.lag_s is None else f"{duration(tally.lag_s)} behind now"
+        waiting = f", waiting: {tally.waiting_for}" if tally.waiting_for else ""
+        click.echo(f"{now}  {tally.records:,} records in {tally.files:,} files, {lag}{waiting}", err=True)
+
+
+def show_capture_report(report: CaptureReport | object | None, as_json: bool) -> None:
+    """What a capture did, for people on stderr, and with `as_json` on stdout."""
+    from restrike.model.report import CaptureReport
+
+    if not isinstance(report, CaptureReport):
+        return
+    click.echo(
+        f"{report.state.lower()}: {report.records:,} records in {report.files:,} files, {report.written_bytes:,} bytes"
+        f"; {duration(report.elapsed_s)}" + (f"; {report.ended}" if report.ended else ""),
+        err=True,
+    )
+    if report.gaps:
+        click.echo(f"{report.gaps} gaps: records that the stream had forgotten; see restrike archive stat", err=True)
+    if as_json:
+        print_json(report.as_json())
 
 
 def end(report: Any, as_json: bool) -> int:

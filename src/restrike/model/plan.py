@@ -108,3 +108,26 @@ class ReplayPlan(msgspec.Struct, frozen=True):
         whole: dict[str, Any] = msgspec.to_builtins(self)
         whole["settings"] = {name: {"value": value, "from": origin} for name, value, origin in self.settings}
         return {"plan": {"verb": self.verb} | whole}
+
+
+class CapturePlan(msgspec.Struct, frozen=True):
+    """The plan of a capture, as data. `usd_month_per_shard`: what polling one shard costs, beyond the free reads."""
+
+    table: str
+    region: str
+    stream_arn: str
+    endpoint: str
+    view_type: str
+    archive: str
+    begins: str
+    ends: str
+    readers: str
+    usd_month_per_shard: float | None
+    warnings: tuple[PlanWarning, ...]
+    command: str
+    verb: str = "capture"
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints: `{"plan": {…}}`."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        return {"plan": {"verb": self.verb} | whole}

@@ -156,5 +156,48 @@ class ReplayReport(msgspec.Struct):
         return 4 if self.gaps and not self.gaps_allowed else 0
 
 
+class CaptureReport(msgspec.Struct):
+    """What a capture added to its archive. `first_s` and `last_s` are creation times in epoch seconds."""
+
+    table: str
+    archive: str
+    streams: list[str]
+    state: State
+    records: int
+    files: int
+    written_bytes: int
+    gaps: int
+    first_s: float | None
+    last_s: float | None
+    elapsed_s: float
+    ended: str
+    verb: str = "capture"
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "verb": self.verb,
+            "table": self.table,
+            "archive": self.archive,
+            "streams": self.streams,
+            "state": self.state,
+            "records": self.records,
+            "files": self.files,
+            "bytes": self.written_bytes,
+            "gaps": self.gaps,
+            "first": _iso(self.first_s),
+            "last": _iso(self.last_s),
+            "elapsed_s": self.elapsed_s,
+            "ended": self.ended,
+        }
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 4 the stream had forgotten records, 130 interrupted before the end."""
+        if self.state == "INTERRUPTED":
+            return 130
+        return 4 if self.gaps else 0
+
+
 def _iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

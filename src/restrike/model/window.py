@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+
 import msgspec
+
+from restrike.errors import UsageError
 
 DRAINED = 10**40
 """A place behind every sequence number: the shard is closed, and all of its records are dealt with."""
@@ -27,3 +32,33 @@ class Gap(msgspec.Struct, frozen=True):
     from_s: float | None
     to_s: float | None
     why: str
+
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+
+
+def duration(flag: str, text: str) -> float:
+    """Seconds of `90s`, `30m`, `2h`, `3d` or `1w`; UsageError, which names the flag, for what is none."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"{flag} {text!r} is no duration", "Write 90s, 30m, 2h, 3d or 1w.")
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def moment(flag: str, text: str, now: datetime) -> float:
+    """Epoch seconds of ISO 8601 with a zone, or of a duration back from now; UsageError for what is neither."""
+    if _DURATION.fullmatch(text.strip()):
+        return now.timestamp() - duration(flag, text)
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(
+            f"{flag} {text!r} is no time",
+            "Write 2021-01-22T10:00:00Z, with a zone, or a duration back from now: 2h, 3d.",
+        ) from None
+    if found.tzinfo is None:
+        raise UsageError(
+            f"{flag} {text!r} has no time zone", f"Write {found.isoformat()}Z for UTC, or an offset such as +02:00."
+        )
+    return found.astimezone(UTC).timestamp()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ import msgspec
 from restrike.errors import UsageError
 from restrike.model.pattern import Criteria, compile_criteria
 from restrike.model.record import Record
-from restrike.model.window import Window
+from restrike.model.window import Window, duration, moment
 
 EVENTS = ("INSERT", "MODIFY", "REMOVE")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class FilterRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,38 +36,12 @@ def window_of(request: FilterRequest, now: datetime) -> Window:
     if request.last is not None:
         if request.since or request.until:
             raise UsageError("--last is a window by itself: leave out --since and --until")
-        return Window((now - _duration("--last", request.last)).timestamp(), None)
-    since = _moment("--since", request.since, now)
-    until = _moment("--until", request.until, now)
+        return Window(now.timestamp() - duration("--last", request.last), None)
+    since = None if request.since is None else moment("--since", request.since, now)
+    until = None if request.until is None else moment("--until", request.until, now)
     if since is not None and until is not None and until <= since:
         raise UsageError(f"--until {request.until} is not after --since {request.since}")
     return Window(since, until)
-
-
-def _duration(flag: str, text: str) -> timedelta:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
-    if not match:
-        raise UsageError(f"{flag} {text!r} is no duration", "Write 90s, 30m, 2h, 3d or 1w.")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
-
-
-def _moment(flag: str, text: str | None, now: datetime) -> float | None:
-    if text is None:
-        return None
-    if re.fullmatch(r"\d+(?:\.\d+)?\s*[smhdw]", text.strip()):
-        return (now - _duration(flag, text)).timestamp()
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise UsageError(
-            f"{flag} {text!r} is no time",
-            "Write 2021-01-22T10:00:00Z, with a zone, or a duration back from now: 2h, 3d.",
-        ) from None
-    if moment.tzinfo is None:
-        raise UsageError(
-            f"{flag} {text!r} has no time zone", f"Write {moment.isoformat()}Z for UTC, or an offset such as +02:00."
-        )
-    return moment.astimezone(UTC).timestamp()
 
 
 class Filter:
@@ -107,6 +79,12 @@ def _events(text: str | None) -> frozenset[str] | None:
     if not names <= set(EVENTS):
         raise UsageError(f"--event {text!r} is not of INSERT, MODIFY, REMOVE", "For example --event INSERT,MODIFY.")
     return names
+
+
+def key_filter(request: FilterRequest) -> Callable[[bytes], bool] | None:
+    """Whether raw Keys are of the item that --key names; None without --key."""
+    wanted = request.key
+    return None if wanted is None else lambda keys: _has_key(keys, wanted)
 
 
 def _has_key(keys: bytes, wanted: str) -> bool:

@@ -31,7 +31,7 @@ from restrike.model.selection import KeyList, Selection
 from restrike.model.window import Window
 from restrike.replaying.delivery import Policy
 from restrike.replaying.engine import OnReplayProgress, Replay, ReplayCounts, Settings
-from restrike.replaying.filters import Filter, window_of
+from restrike.replaying.filters import Filter, key_filter, window_of
 from restrike.replaying.mapping import MappingSettings, mapping_settings
 from restrike.replaying.request import ReplayRequest, check, command
 from restrike.replaying.sources import Source, SourceInfo
@@ -301,6 +301,8 @@ def _source(aws: Aws, saved: Saved, folder: Path, started_s: float | None, *, pl
         start_latest=latest,
         started_s=started_s if latest and not planning else None,
         items=_items(aws, saved, uri, folder, planning=planning) if isinstance(uri, TableUri) else None,
+        wants_key=key_filter(request.filters),
+        allow_gaps=request.allow_gaps,
     )
     if _reads_standard_input(request):
         source.uri = STANDARD_INPUT  # and not the file of ours that it is kept in

@@ -17,18 +17,15 @@ from typing import Any, Self
 import msgspec
 
 from restrike.aws import dynamodb, streams
-from restrike.aws.pages import COARSE_STAMP_S, Pages
+from restrike.aws.pages import AFTER_START_S, COARSE_STAMP_S, Pages
 from restrike.aws.session import Aws
-from restrike.aws.streams import Start, StreamInfo
+from restrike.aws.streams import RETENTION_S, Start, StreamInfo
 from restrike.aws.wire import Wire
 from restrike.errors import AwsError, SourceLacks, UsageError
 from restrike.model.record import Fidelity, Record, read_record
 from restrike.model.window import Gap, Window
 from restrike.replaying.sources import SourceInfo
 
-RETENTION_S = 24 * 3600.0
-AFTER_START_S = 1.0
-"""The service tells its time in whole seconds, rounded down: a record of the same second may be from before."""
 LOOK_PAGES = 25
 
 _ARN = re.compile(r"arn:[\w-]+:dynamodb:([\w-]+):\d*:table/([^/]+)/stream/.+")

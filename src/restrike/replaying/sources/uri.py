@@ -1,4 +1,5 @@
-"""A SOURCE as a user writes it: `stream:TABLE`, the ARN of a stream, `table:TABLE`, `jsonl:PATH` or `-`."""
+"""A SOURCE as a user writes it: `stream:TABLE`, the ARN of a stream, `table:TABLE`, `archive:PATH`, `jsonl:PATH`
+or `-`."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from restrike.archive import require_packages
 from restrike.aws.session import Aws
 from restrike.errors import UsageError
 from restrike.model.record import EventName
@@ -18,7 +20,10 @@ from restrike.replaying.sources.jsonl import STANDARD_INPUT, JsonlSource
 from restrike.replaying.sources.stream import StreamSource, is_stream_arn
 from restrike.replaying.sources.table import Keys, TableSource
 
-KINDS = "A source is stream:TABLE, the ARN of a stream, table:TABLE, jsonl:PATH, or - for standard input."
+KINDS = (
+    "A source is stream:TABLE, the ARN of a stream, table:TABLE, archive:PATH or archive:s3://…, jsonl:PATH, "
+    "or - for standard input."
+)
 
 
 class StreamUri(msgspec.Struct, frozen=True, tag="stream"):
@@ -37,6 +42,15 @@ class TableUri(msgspec.Struct, frozen=True, tag="table"):
         return f"table:{self.table}"
 
 
+class ArchiveUri(msgspec.Struct, frozen=True, tag="archive"):
+    """An archive: a folder, or `s3://bucket/prefix`."""
+
+    where: str
+
+    def __str__(self) -> str:
+        return f"archive:{self.where}"
+
+
 class JsonlUri(msgspec.Struct, frozen=True, tag="jsonl"):
     """A file; `-` is standard input."""
 
@@ -46,7 +60,7 @@ class JsonlUri(msgspec.Struct, frozen=True, tag="jsonl"):
         return self.path if self.path == STANDARD_INPUT else f"jsonl:{self.path}"
 
 
-SourceUri = StreamUri | TableUri | JsonlUri
+SourceUri = StreamUri | TableUri | ArchiveUri | JsonlUri
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,8 @@ def parse_source(text: str) -> SourceUri:
             return StreamUri(rest)
         case "table":
             return TableUri(rest)
+        case "archive":
+            return ArchiveUri(rest)
         case "jsonl":
             return JsonlUri(rest)
         case _:
@@ -96,11 +112,14 @@ def open_source(
     started_s: float | None = None,
     items: TableItems | None = None,
     stream_arn: str = "",
+    wants_key: Callable[[bytes], bool] | None = None,
+    allow_gaps: bool = False,
 ) -> Source:
     """The source of that URI, not yet entered. `aws` is called only where AWS is asked.
 
     `follow`, `start_latest` and `started_s` are a stream's (StreamSource), `items` a table's (TableSource), and
-    `stream_arn` is for records of a file that do not name theirs.
+    `stream_arn` is for records of a file that do not name theirs. `wants_key` and `allow_gaps` are an archive's
+    (ArchiveSource).
     """
     if isinstance(uri, str):
         uri = parse_source(uri)
@@ -109,6 +128,11 @@ def open_source(
     match uri:
         case StreamUri(name):
             return StreamSource(aws(), name, follow=follow, start_latest=start_latest, started_s=started_s)
+        case ArchiveUri(where):
+            require_packages()
+            from restrike.replaying.sources.archive import ArchiveSource
+
+            return ArchiveSource(aws, where, wants_key=wants_key, skips_damaged=allow_gaps)
         case JsonlUri(path):
             return JsonlSource(path, stream_arn=stream_arn)
         case TableUri(table):

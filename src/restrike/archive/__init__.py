@@ -1,0 +1,18 @@
+"""The archive: a stream's records kept as Parquet files, each one contiguous run of one shard.
+
+`layout` names the files, `parquet` fills and reads one, `places` finds the last of a shard, `capture` writes,
+`reader` reads; `inspection` (ls, stat, verify), `compaction` and `pruning` look after it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+from restrike.errors import UsageError
+
+
+def require_packages() -> None:
+    """UsageError where the packages of the extra `archive` are not installed."""
+    missing = [name for name in ("obstore", "pyarrow") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"archives need {' and '.join(missing)}", "pip install 'restrike[archive]'")

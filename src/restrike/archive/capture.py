@@ -1,0 +1,551 @@
+"""Capture: the records of a stream into files, none lost and none twice.
+
+1. Where to go on is what the archive holds: the last file of each shard says behind which sequence number.
+2. Pages are gathered in one run for each shard, cut where the hour changes. A run becomes a file when it is old
+   enough, or when all runs together are as large as they may be.
+3. Files of a shard are put one after the other, create-only, each durable before the next. Whoever goes on at the
+   same place chooses the same name, so that one of two captures fails there, looks again, and gives way or goes on
+   behind the other.
+4. Beside that, `state` is written every few seconds: who is at work, and up to when each shard was looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from restrike.archive.layout import StreamName, file_path, hour_of
+from restrike.archive.parquet import About, Answered, Opened, Row, Writer, encode, row
+from restrike.archive.places import last_files, opened
+from restrike.archive.state import CaptureState, KnownGap, Owner, ShardState, encoded, load, this_process, write_gap
+from restrike.aws import streams
+from restrike.aws.objects import LocalFolder, Store
+from restrike.aws.pages import AFTER_START_S, Page, Pages
+from restrike.aws.streams import RETENTION_S, Start, StreamInfo
+from restrike.aws.wire import Wire
+from restrike.errors import RestrikeError, ServiceFault, Throttled, Unreachable, UsageError
+from restrike.model.window import DRAINED, Gap
+from restrike.running import Stop
+
+T = TypeVar("T")
+
+HEARTBEAT_S = 10.0
+STALE_S = 35.0
+"""A capture in S3 that has not said for so long that it is at work is taken for dead."""
+UNSURE_S = 900.0
+"""Who has not put a file of a shard for so long looks again where the archive is before it does."""
+ONCE_PATIENCE_S = 300.0
+FOLLOW_PATIENCE_S = RETENTION_S
+PUTS_SIDE_BY_SIDE = 4
+MAX_COLLISIONS = 5
+FORGET_DONE_S = 2 * RETENTION_S
+
+
+class CaptureOptions(msgspec.Struct, frozen=True):
+    """How to capture. `latest` and `since_s` count only where the archive has nothing of the stream yet."""
+
+    follow: bool = False
+    latest: bool = False
+    since_s: float | None = None
+    flush_s: float = 60.0
+    flush_bytes: int = 64_000_000
+    poll_s: float = 5.0
+
+
+class CaptureTally(msgspec.Struct):
+    """What was captured so far, by this process. Times in epoch seconds, `lag_s` behind the service's clock."""
+
+    records: int = 0
+    files: int = 0
+    written_bytes: int = 0
+    gaps: int = 0
+    shards: int = 0
+    held_bytes: int = 0
+    lag_s: float | None = None
+    first_s: float | None = None
+    last_s: float | None = None
+    waiting_for: str = ""
+
+
+class _Run:
+    """Records of one shard that will be one file."""
+
+    __slots__ = ("held_bytes", "hour", "rows")
+
+    def __init__(self, hour: int) -> None:
+        self.hour = hour
+        self.rows: deque[Row] = deque()
+        self.held_bytes = 0
+
+
+class _Buffer:
+    """What was read of a shard and is not yet put."""
+
+    __slots__ = ("done", "read_to_s", "runs", "since")
+
+    def __init__(self) -> None:
+        self.runs: deque[_Run] = deque()
+        self.since = 0.0  # monotonic time of the oldest record here
+        self.read_to_s = 0.0
+        self.done = False
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(run.held_bytes for run in self.runs)
+
+
+class StreamCapture:
+    """Captures one stream into an archive, from where the archive is to the stream's end or until it is stopped."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        store: Store,
+        stream: StreamName,
+        info: StreamInfo,
+        now_s: float,
+        keys: dict[str, str],
+        options: CaptureOptions,
+        tally: CaptureTally,
+        stop: Stop,
+    ) -> None:
+        """`now_s`: the service's time at this moment; `keys`: the table's key attributes by HASH and RANGE."""
+        self._wire = wire
+        self._store = store
+        self._stream = stream
+        self._info = info
+        self._keys = keys
+        self._options = options
+        self._tally = tally
+        self._stop = stop
+        self._opened_s = now_s
+        self._clock_offset_s = now_s - time.time()
+        self._owner = this_process()
+        self._state: CaptureState
+        self._etag = ""
+        self._parents: dict[str, str | None] = {}
+        self._buffers: dict[str, _Buffer] = {}
+        self._verified: dict[str, float] = {}
+        self._puts = asyncio.Semaphore(PUTS_SIDE_BY_SIDE)
+        self._saving = asyncio.Lock()
+
+    def _now_s(self) -> float:
+        return time.time() + self._clock_offset_s
+
+    async def run(self) -> str:
+        """Captures; returns why it ended. Raises RestrikeError where it cannot go on; what is put stays put."""
+        with self._store.lock(self._stream.lock_path) as alone:
+            if not alone:
+                raise UsageError(
+                    f"another process captures {self._stream} into {self._store.uri}", "Let it, or end it first."
+                )
+            after = await self._begin()
+            beating = asyncio.create_task(self._beat())
+            try:
+                return await self._capture(after, beating)
+            finally:
+                beating.cancel()
+                await asyncio.gather(beating, return_exceptions=True)
+                with contextlib.suppress(RestrikeError):  # whatever went wrong is told already
+                    await self._save(owner=None)
+
+    # ── where to begin ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _begin(self) -> dict[str, int]:
+        """Takes the archive over, finds the gap that a pause has left, and returns the place of each shard."""
+        known = await self._patiently(lambda: load(self._store, self._stream))
+        self._resumed = known is not None
+        if known is None:
+            await self._create_state()
+        else:
+            self._state, self._etag = known
+            await self._take_over()
+        state = self._state
+        listed = await streams.list_shards(self._wire, self._info.arn)
+        self._parents = {shard_id: shard.parent_shard_id for shard_id, shard in listed.items()}
+        self._tally.shards = len(listed)
+        after = {
+            shard_id: DRAINED if shard.done else int(shard.last or 0)
+            for shard_id, shard in state.shards.items()
+            if shard.done or shard.last is not None
+        }
+        open_ended = {shard_id for shard_id in listed if after.get(shard_id) != DRAINED}
+        # Of a shard that the state does not know there may be files all the same.
+        floors = {shard_id: self._floor(shard_id) if shard_id in state.shards else 0 for shard_id in open_ended}
+        for shard_id, (last, hour) in (await self._last_places(floors)).items():
+            after[shard_id] = max(last, after.get(shard_id, 0))
+            self._shard(shard_id).last = str(after[shard_id])
+            self._shard(shard_id).hour = hour
+        await self._claim_pause()
+        await self._save(owner=self._owner)
+        return after
+
+    async def _create_state(self) -> None:
+        options = self._options
+        self._state = CaptureState(
+            stream_arn=self._info.arn,
+            table=self._stream.table,
+            label=self._stream.label,
+            began_s=self._opened_s,
+            saved_s=self._opened_s,
+            latest=options.latest,
+            since_s=options.since_s,
+            owner=self._owner,
+        )
+        data = encoded(self._state)
+        await self._patiently(lambda: self._store.create(self._stream.state_path, data))
+        found = await self._patiently(lambda: load(self._store, self._stream))
+        if found is None or found[0].owner != self._owner:
+            raise self._another(found[0].owner if found is not None else None)
+        self._etag = found[1]
+
+    async def _take_over(self) -> None:
+        """Waits until a capture that is not known to have ended is surely dead. On a local disk the lock says so."""
+        if isinstance(self._store, LocalFolder):
+            return
+        saved_s, deadline = self._state.saved_s, time.monotonic() + STALE_S
+        fresh = self._now_s() - saved_s < STALE_S
+        while fresh and self._state.owner is not None and time.monotonic() < deadline and not self._stop.is_set():
+            await asyncio.sleep(1.0)
+            found = await self._patiently(lambda: load(self._store, self._stream))
+            if found is None:
+                break
+            self._state, self._etag = found
+            if self._state.owner is not None and self._state.saved_s != saved_s:
+                raise self._another(self._state.owner)
+
+    def _another(self, owner: Owner | None) -> UsageError:
+        return UsageError(
+            f"another capture writes {self._stream} into {self._store.uri}: {owner or 'nobody knows whose'}",
+            "Let it, or end it first. Nothing was lost or written twice.",
+        )
+
+    async def _last_places(self, floors: dict[str, int]) -> dict[str, tuple[int, int]]:
+        """The last sequence number that the archive holds of each shard, and the hour of its file."""
+
+        def look() -> dict[str, tuple[int, int]]:
+            files = last_files(self._store, self._stream, floors, self._now_s())
+            if isinstance(self._store, LocalFolder):
+                for folder in {file.path.rpartition("/")[0] for file in files.values()}:
+                    self._store.sweep(folder)
+            return {shard: (opened(self._store, file)[0].last, file.hour) for shard, file in files.items()}
+
+        found = await self._patiently(look)
+        for shard in floors:
+            self._verified[shard] = time.time()
+        return found
+
+    async def _claim_pause(self) -> None:
+        """Writes down a gap where the stream has forgotten what came after the archive was last looked after."""
+        state, horizon_s = self._state, self._opened_s - RETENTION_S
+        if state.oldest_s >= horizon_s:
+            return
+        behind = tuple(sorted(each for each, shard in state.shards.items() if not shard.done))
+        await self._claim(
+            state.oldest_s, horizon_s, behind, "no capture ran, and the stream forgot what was not read within 24 hours"
+        )
+        for shard in state.shards.values():
+            shard.read_to_s = max(shard.read_to_s, horizon_s)
+        state.saved_s = max(state.saved_s, horizon_s)
+
+    async def _claim(self, from_s: float, to_s: float, shards: tuple[str, ...], cause: str) -> None:
+        gap = KnownGap(self._info.arn, from_s, max(from_s, to_s), shards, cause)
+        await self._patiently(lambda: write_gap(self._store, self._stream, gap))
+        self._tally.gaps += 1
+
+    def _shard(self, shard_id: str) -> ShardState:
+        known = self._state.shards.get(shard_id)
+        if known is None:
+            # A child of which nothing is known yet: it cannot be older than what was last looked at.
+            known = self._state.shards[shard_id] = ShardState(self._state.oldest_s)
+        return known
+
+    def _floor(self, shard_id: str) -> int:
+        """The hour before which the shard's last file cannot be."""
+        known = self._shard(shard_id)
+        return (hour_of(known.read_to_s) if known.hour is None else known.hour) - 1
+
+    def _loses(self, shard_id: str) -> bool:
+        """Whether what the stream has forgotten of the shard can be missing in the archive."""
+        known = self._state.shards.get(shard_id)
+        read_to_s = known.read_to_s if known is not None else self._state.saved_s
+        return read_to_s < self._now_s() - RETENTION_S
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _capture(self, after: dict[str, int], beating: asyncio.Task[None]) -> str:
+        state, options = self._state, self._options
+        since_s = state.began_s if state.latest else state.since_s
+        lost: list[Gap] = []
+        walk = Pages(
+            self._wire,
+            self._info.arn,
+            streams.records_decoder(Answered),
+            lambda _, answered: row(answered),
+            otherwise=Start(latest=True) if state.latest and not self._resumed else Start(at_s=since_s),
+            gaps=lost,
+            since_s=since_s,
+            stop_s=None if options.follow else self._opened_s + AFTER_START_S,
+            follow=options.follow,
+            clock_offset_s=self._clock_offset_s,
+            loses=self._loses,
+            patience_s=FOLLOW_PATIENCE_S if options.follow else ONCE_PATIENCE_S,
+            idle_poll_s=options.poll_s if options.follow else None,
+        )
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            async with contextlib.aclosing(walk.pages(after)) as pages:
+                getting: asyncio.Future[Page] = asyncio.ensure_future(anext(pages))
+                try:
+                    while True:
+                        waits: set[asyncio.Future[Any]] = {getting, stopping, beating}
+                        await asyncio.wait(
+                            waits,
+                            timeout=self._until_due_s(),
+                            return_when=asyncio.FIRST_COMPLETED,
+                        )
+                        if beating.done():
+                            beating.result()
+                        if stopping.done():
+                            ended = "stopped"
+                            break
+                        if getting.done():
+                            try:
+                                self._take(getting.result())
+                            except StopAsyncIteration:
+                                ended = walk.why()
+                                break
+                            getting = asyncio.ensure_future(anext(pages))
+                        while lost:
+                            await self._claim_lost(lost.pop(0))
+                        await self._flush_due()
+                finally:
+                    getting.cancel()
+                    with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, RestrikeError):
+                        await getting
+        finally:
+            stopping.cancel()
+        while lost:
+            await self._claim_lost(lost.pop(0))
+        await self._flush(list(self._buffers))
+        if ended != "stopped" and all(shard.done for shard in state.shards.values()) and not walk.open:
+            state.ended = ended
+        return ended
+
+    async def _claim_lost(self, gap: Gap) -> None:
+        known = self._state.shards.get(gap.shard)
+        from_s = known.read_to_s if known is not None else self._state.oldest_s
+        horizon_s = self._now_s() - RETENTION_S
+        await self._claim(from_s, gap.to_s or horizon_s, (gap.shard,), gap.why)
+        self._shard(gap.shard).read_to_s = max(from_s, horizon_s)
+
+    def _take(self, page: Page) -> None:
+        """Into the runs of its shard. A page's records are in order, and none of them was there before."""
+        buffer = self._buffers.get(page.shard)
+        if buffer is None:
+            buffer = self._buffers[page.shard] = _Buffer()
+        tally = self._tally
+        records: list[Row] = page.records
+        for record in records:
+            hour = hour_of(record.created_s)
+            if not buffer.runs or hour > buffer.runs[-1].hour:
+                if not buffer.runs:
+                    buffer.since = time.monotonic()
+                buffer.runs.append(_Run(hour))
+            run = buffer.runs[-1]
+            run.rows.append(record)
+            held = record.held_bytes
+            run.held_bytes += held
+            tally.held_bytes += held
+        buffer.read_to_s = max(buffer.read_to_s, page.read_to_s)
+        buffer.done = buffer.done or page.last
+        if not buffer.runs:
+            self._settle(page.shard, buffer)
+        tally.lag_s = self._lag_s()
+
+    def _settle(self, shard_id: str, buffer: _Buffer) -> None:
+        """All that was read of the shard is in the archive."""
+        shard = self._shard(shard_id)
+        shard.read_to_s = max(shard.read_to_s, buffer.read_to_s)
+        shard.done = shard.done or buffer.done
+        if shard.done:
+            del self._buffers[shard_id]
+
+    def _lag_s(self) -> float | None:
+        reading = [buffer.read_to_s for buffer in self._buffers.values()]
+        return max(0.0, self._now_s() - min(reading)) if reading else None
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _until_due_s(self) -> float:
+        waiting = [buffer.since for buffer in self._buffers.values() if buffer.runs]
+        due = min(waiting, default=time.monotonic()) + self._options.flush_s
+        return max(0.05, due - time.monotonic())
+
+    async def _flush_due(self) -> None:
+        """The runs that are old enough; and where all together are too large, the largest, down to half."""
+        now = time.monotonic()
+        due = [
+            shard
+            for shard, buffer in self._buffers.items()
+            if buffer.runs and now - buffer.since >= self._options.flush_s
+        ]
+        held = self._tally.held_bytes
+        if held >= self._options.flush_bytes:
+            for shard in sorted(self._buffers, key=lambda each: -self._buffers[each].held_bytes):
+                if held <= self._options.flush_bytes // 2:
+                    break
+                if shard not in due:
+                    due.append(shard)
+                held -= self._buffers[shard].held_bytes
+        if due:
+            await self._flush(due)
+
+    async def _flush(self, shards: list[str]) -> None:
+        """Puts all that is held of those shards. Of one shard one file after the other."""
+        tasks = [asyncio.create_task(self._flush_shard(shard)) for shard in shards if self._buffers[shard].runs]
+        try:
+            for task in tasks:
+                await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _flush_shard(self, shard: str) -> None:
+        buffer = self._buffers[shard]
+        async with self._puts:
+            while buffer.runs:
+                await self._put_run(shard, buffer.runs[0])
+                self._tally.held_bytes -= buffer.runs[0].held_bytes
+                buffer.runs.popleft()
+        self._settle(shard, buffer)
+
+    async def _put_run(self, shard: str, run: _Run) -> None:
+        if time.time() - self._verified.get(shard, 0.0) > UNSURE_S:
+            last = (await self._last_places({shard: self._floor(shard)})).get(shard)
+            if last is not None and last[0] >= run.rows[0].place:
+                raise self._another(None)
+        first_s, last_s, records = run.rows[0].created_s, run.rows[-1].created_s, len(run.rows)
+        first, hour = run.rows[0].place, run.hour
+        last_number = run.rows[-1].sequence_number
+        about = self._about(shard)
+        data = await asyncio.to_thread(encode, run.rows, about)
+        for _ in range(MAX_COLLISIONS):
+            path = file_path(self._stream, hour, shard, first)
+            if await self._patiently(lambda path=path, data=data: self._store.create(path, data)):  # type: ignore[misc]  # bound now
+                break
+            behind = await self._behind_the_winner(shard, data, about)
+            if behind is None:
+                break  # it is there already
+            data, first, hour, records = behind
+        else:
+            raise self._another(None)
+        self._verified[shard] = time.time()
+        state, tally = self._shard(shard), self._tally
+        state.last, state.hour = last_number, hour
+        tally.records += records
+        tally.files += 1
+        tally.written_bytes += len(data)
+        tally.first_s = first_s if tally.first_s is None else min(tally.first_s, first_s)
+        tally.last_s = last_s if tally.last_s is None else max(tally.last_s, last_s)
+
+    def _about(self, shard: str) -> About:
+        return About(
+            stream_arn=self._info.arn,
+            table=self._stream.table,
+            shard=shard,
+            view_type=self._info.view_type,
+            keys=self._keys,
+            parent_shard=self._parents.get(shard),
+        )
+
+    async def _behind_the_winner(self, shard: str, data: bytes, about: About) -> tuple[bytes, int, int, int] | None:
+        """What of a file is behind what the archive holds by now: the file, its first number, hour and records.
+
+        None where nothing is. Raises UsageError where another capture is at work: it will go on.
+        The other may be this process: an answer that was lost, and a put that was tried again.
+        """
+        found = await self._patiently(lambda: load(self._store, self._stream))
+        if found is not None and found[0].owner not in (None, self._owner):
+            raise self._another(found[0].owner)
+        place = (await self._last_places({shard: self._floor(shard)})).get(shard)
+        if place is None:
+            raise self._another(None)
+        return await asyncio.to_thread(_rest, data, about, place[0])
+
+    # ── the state ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            # The puts have a patience, and tell when it is at its end.
+            with contextlib.suppress(Unreachable, Throttled, ServiceFault):
+                await self._save(owner=self._owner)
+
+    async def _save(self, *, owner: Owner | None) -> None:
+        async with self._saving:
+            state = self._state
+            state.owner, state.saved_s = owner, self._now_s()
+            for shard_id in [
+                each
+                for each, shard in state.shards.items()
+                if shard.done and shard.read_to_s < state.saved_s - FORGET_DONE_S
+            ]:
+                del state.shards[shard_id]  # the stream has forgotten it too
+            data = encoded(state)
+            etag = await asyncio.to_thread(self._store.replace, self._stream.state_path, data, self._etag)
+            if etag is None:
+                found = await asyncio.to_thread(load, self._store, self._stream)
+                if found is None or found[0].owner not in (None, self._owner):
+                    raise self._another(found[0].owner if found is not None else None)
+                # Our own put, whose answer was lost; or one who has ended since.
+                etag = await asyncio.to_thread(self._store.replace, self._stream.state_path, data, found[1])
+                if etag is None:
+                    raise self._another(None)
+            self._etag = etag
+
+    async def _patiently(self, work: Callable[[], T]) -> T:
+        """The work, in a thread; where the store cannot be reached, again and again for as long as it makes sense."""
+        deadline = time.monotonic() + (FOLLOW_PATIENCE_S if self._options.follow else ONCE_PATIENCE_S)
+        while True:
+            try:
+                answer = await asyncio.to_thread(work)
+            except (Unreachable, Throttled, ServiceFault) as error:
+                if time.monotonic() >= deadline or self._stop.is_set():
+                    raise
+                self._tally.waiting_for = error.message
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), 5.0)
+            else:
+                self._tally.waiting_for = ""
+                return answer
+
+
+def _rest(data: bytes, about: About, last: int) -> tuple[bytes, int, int, int] | None:
+    """The records of a file behind a place, as a file of its own."""
+    whole = Opened(pa.BufferReader(data), about.shard)
+    writer = Writer(about, whole.records)
+    first, first_s, final, records = "", 0.0, "", 0
+    for group in range(whole.groups):
+        batch = whole.batch(group)
+        numbers = batch.column("sequence_number").to_pylist()
+        kept = [number for number, text in enumerate(numbers) if int(text) > last]
+        if not kept:
+            continue
+        rest = batch.take(kept)
+        if not first:
+            first, first_s = numbers[kept[0]], batch.column("created_at")[kept[0]].as_py().timestamp()
+        final, records = numbers[kept[-1]], records + len(kept)
+        for each in rest.to_batches():
+            writer.add_batch(each)
+    if not first:
+        return None
+    return writer.finish(first, final), int(first), hour_of(first_s), records

@@ -1,0 +1,160 @@
+"""Merge the small files of a shard's hour, while captures write and others read.
+
+The first file of a run is written over with all of the run, and only then the others are deleted, the oldest first.
+Whoever reads goes shard by shard and leaves out what is not above the last number that it handed out, so that it sees
+every record once, whichever of the files it finds; and the last name of a shard always says how far the archive is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pyarrow as pa
+
+from restrike.archive.inspection import numbers
+from restrike.archive.layout import HOUR_S, DataFile, StreamName
+from restrike.archive.parquet import ROW_GROUP_BYTES, ROW_GROUP_RECORDS, Opened, Writer, damaged
+from restrike.archive.places import files_of_hour, opened
+from restrike.archive.reader import Reader
+from restrike.aws.objects import Changed, Store
+from restrike.errors import UsageError
+from restrike.model.window import Window
+
+DEFAULT_AGE_S = 3600.0
+"""Hours that ended later are left alone. A capture that has put nothing for a quarter of that looks again where the
+archive is, so that none relies on a name that is merged away."""
+TARGET_BYTES = 128_000_000
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Files of one shard and hour, one after the other, that become one."""
+
+    files: tuple[DataFile, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(each.size_bytes for each in self.files)
+
+
+class Compacted(msgspec.Struct):
+    """What a compaction did, or would do. Bytes are of the files; `left` counts runs that changed meanwhile."""
+
+    runs: int = 0
+    files_before: int = 0
+    files_after: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    left: int = 0
+
+
+def runs(store: Store, stream: StreamName, *, before_s: float, target_bytes: int = TARGET_BYTES) -> Iterator[Run]:
+    """The runs to merge, of hours that ended before that time; each becomes at most about that large."""
+    reader = Reader(store, stream, skips_damaged=True)
+    for hour in reader.hours(Window()):
+        if (hour + 1) * HOUR_S > before_s:
+            return
+        yield from _runs_of_hour(store, stream, hour, target_bytes)
+
+
+def _runs_of_hour(store: Store, stream: StreamName, hour: int, target_bytes: int) -> Iterator[Run]:
+    shards: dict[str, list[DataFile]] = {}
+    for file in sorted(files_of_hour(store, stream, hour)):
+        shards.setdefault(file.shard, []).append(file)
+    shards = {shard: files for shard, files in shards.items() if len(files) > 1}
+    if not shards:
+        return
+    # A straggler's file may lie in the folder beside, between two of this one: a run ends there.
+    beside = [file for each in (hour - 1, hour + 1) for file in files_of_hour(store, stream, each)]
+    for shard, files in shards.items():
+        breaks = sorted(file.first for file in beside if file.shard == shard)
+        run: list[DataFile] = []
+        size = 0
+        for file in files:
+            broken = bool(run) and any(run[-1].first < each < file.first for each in breaks)
+            if broken or size + file.size_bytes > target_bytes:
+                if len(run) > 1:
+                    yield Run(tuple(run))
+                run, size = [], 0
+            run.append(file)
+            size += file.size_bytes
+        if len(run) > 1:
+            yield Run(tuple(run))
+
+
+def compact(store: Store, stream: StreamName, *, before_s: float, target_bytes: int = TARGET_BYTES) -> Compacted:
+    """Merges. Killed at any moment, it leaves an archive that reads the same, and goes on when it is run again."""
+    done = Compacted()
+    with store.lock(f"{stream.lock_path}.compact") as alone:
+        if not alone:
+            raise UsageError(f"another compaction of {stream} is running", "Wait for it.")
+        for run in runs(store, stream, before_s=before_s, target_bytes=target_bytes):
+            try:
+                size_bytes = _merge(store, run)
+            except Changed:
+                size_bytes = None
+            if size_bytes is None:
+                done.left += 1
+                continue
+            done.runs += 1
+            done.files_before += len(run.files)
+            done.files_after += 1
+            done.bytes_before += run.size_bytes
+            done.bytes_after += size_bytes
+    return done
+
+
+def _merge(store: Store, run: Run) -> int | None:
+    """The size of the merged file; None where its first file has been changed meanwhile."""
+    found = [opened(store, file)[0] for file in run.files]
+    size_bytes = run.files[0].size_bytes
+    if any(each.last > found[0].last for each in found[1:]):
+        data = _merged(found)
+        size_bytes = len(data)
+        if store.replace(run.files[0].path, data, run.files[0].etag) is None:
+            return None
+    else:
+        held = set(numbers(found[0]))
+        for each in found[1:]:
+            if not set(numbers(each)) <= held:
+                raise damaged(each.path, "it holds other records than the file before it, with numbers between its own")
+    for file in run.files[1:]:
+        store.delete(file.path)
+    return size_bytes
+
+
+def _merged(files: list[Opened]) -> bytes:
+    """One file of all of them; what a later one holds again is written once."""
+    first = files[0]
+    records = sum(each.records for each in files)
+    held_bytes = sum(each.group_bytes(group) for each in files for group in range(each.groups))
+    groups = max(held_bytes // ROW_GROUP_BYTES, records // ROW_GROUP_RECORDS) + 1
+    writer = Writer(first.about, records // groups + 1)
+    waiting: list[pa.RecordBatch] = []
+    last = ""
+    rows = size = 0
+    for file in files:
+        if last and int(file.about.first) <= int(last):
+            # A compaction was killed before it could delete what it had merged.
+            held = {each for before in files[: files.index(file)] for each in numbers(before)}
+            if not set(numbers(file)) <= held:
+                raise damaged(file.path, "it holds again a part of the file before it")
+            continue
+        for group in range(file.groups):
+            batch = file.batch(group)
+            waiting.append(batch)
+            rows += batch.num_rows
+            size += batch.nbytes
+            if size >= ROW_GROUP_BYTES or rows >= ROW_GROUP_RECORDS:
+                _write(writer, waiting)
+                waiting, rows, size = [], 0, 0
+        last = file.about.last
+    if waiting:
+        _write(writer, waiting)
+    return writer.finish(first.about.first, last)
+
+
+def _write(writer: Writer, waiting: list[pa.RecordBatch]) -> None:
+    whole = pa.Table.from_batches([each for table in waiting for each in table.to_batches()]).combine_chunks()
+    for batch in whole.to_batches():
+        writer.add_batch(batch)

@@ -1,0 +1,260 @@
+"""Looking at an archive: what is in it (`ls`, `stat`), and whether it is what it says (`verify`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from restrike.archive.layout import HOUR_S, DataFile, StreamName, hour_of, iso
+from restrike.archive.parquet import Damaged, Opened, damaged, key_hash
+from restrike.archive.places import opened
+from restrike.archive.reader import MAX_CHANGES, Reader
+from restrike.archive.state import KnownGap, gaps
+from restrike.aws.objects import Changed, Store
+from restrike.model.window import Window
+
+MAX_PROBLEMS = 1_000
+
+
+def files(store: Store, names: list[StreamName], window: Window) -> Iterator[tuple[StreamName, DataFile]]:
+    """The data files of those hours, in the order of their folders; what has no right name is left out."""
+    for name in names:
+        reader = Reader(store, name, skips_damaged=True)
+        for hour in reader.hours(window):
+            for file in sorted(reader.files_of_hour(hour), key=lambda each: (each.shard, each.first)):
+                yield name, file
+
+
+class HourStat(msgspec.Struct):
+    """What an hour's folder holds. `hour` is in hours since 1970."""
+
+    hour: int
+    records: int = 0
+    files: int = 0
+    stored_bytes: int = 0
+
+
+class Stat(msgspec.Struct):
+    """What an archive holds, by hour. Times in epoch seconds; `damaged` says what could not be counted."""
+
+    hours: list[HourStat]
+    first_s: float | None
+    last_s: float | None
+    shards: int
+    gaps: list[KnownGap]
+    damaged: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "records": sum(each.records for each in self.hours),
+            "files": sum(each.files for each in self.hours),
+            "bytes": sum(each.stored_bytes for each in self.hours),
+            "shards": self.shards,
+            "first": None if self.first_s is None else iso(self.first_s),
+            "last": None if self.last_s is None else iso(self.last_s),
+            "hours": [
+                {
+                    "hour": iso(each.hour * HOUR_S),
+                    "records": each.records,
+                    "files": each.files,
+                    "bytes": each.stored_bytes,
+                }
+                for each in self.hours
+            ],
+            "gaps": [gap.as_json() for gap in self.gaps],
+            "damaged": self.damaged,
+        }
+
+
+def stat(store: Store, names: list[StreamName], window: Window) -> Stat:
+    """Counts by the files' footers. Memory holds a line for each hour and a name for each shard."""
+    hours: dict[int, HourStat] = {}
+    found = Stat([], None, None, 0, [gap for name in names for gap in gaps(store, name) if gap.touches(window)], [])
+    shards: set[tuple[StreamName, str]] = set()
+    for name in names:
+        reader = Reader(store, name, skips_damaged=True)
+        for hour in reader.hours(window):
+            for file, content in _of_hour(store, reader, hour, found.damaged):
+                shards.add((name, file.shard))
+                at = hours.setdefault(hour, HourStat(hour))
+                at.files += 1
+                at.stored_bytes += file.size_bytes
+                at.records += content.records
+                for first_s, last_s in filter(None, map(content.created, range(content.groups))):
+                    found.first_s = first_s if found.first_s is None else min(found.first_s, first_s)
+                    found.last_s = last_s if found.last_s is None else max(found.last_s, last_s)
+        found.damaged += [gap.why for gap in reader.gaps]
+    found.hours = [hours[hour] for hour in sorted(hours)]
+    found.shards = len(shards)
+    return found
+
+
+def _of_hour(store: Store, reader: Reader, hour: int, wrong: list[str]) -> list[tuple[DataFile, Opened]]:
+    """The hour's files with their footers; again from the start where one was merged while we looked."""
+    for _ in range(MAX_CHANGES):
+        found: list[tuple[DataFile, Opened]] = []
+        broken: list[str] = []
+        try:
+            for file in reader.files_of_hour(hour):
+                try:
+                    found.append((file, opened(store, file)[0]))
+                except Damaged as error:
+                    broken.append(error.message)
+        except Changed:
+            continue
+        wrong += broken
+        return found
+    raise damaged(f"{store.uri}, hour {iso(hour * HOUR_S)}", "its files change all the time")
+
+
+class Verdict(msgspec.Struct):
+    """What `verify` found. `covered` are files that a compaction has merged and was not given the time to delete:
+    nothing is wrong with the archive."""
+
+    files: int = 0
+    records: int = 0
+    problems: list[str] = []
+    covered: list[str] = []
+    gaps: list[KnownGap] = []
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "ok": not self.problems,
+            "files": self.files,
+            "records": self.records,
+            "problems": self.problems,
+            "covered": self.covered,
+            "gaps": [gap.as_json() for gap in self.gaps],
+        }
+
+
+def verify(store: Store, names: list[StreamName]) -> Verdict:
+    """Reads everything: names against content, order and duplicates within and between files, keys and images as JSON.
+
+    Memory holds a row group, and a few numbers for each shard.
+    """
+    verdict = Verdict()
+    for name in names:
+        verdict.gaps += gaps(store, name)
+        _Verifying(store, name, verdict).run()
+        if len(verdict.problems) >= MAX_PROBLEMS:
+            break
+    return verdict
+
+
+class _Verifying:
+    """One stream under verification."""
+
+    def __init__(self, store: Store, name: StreamName, verdict: Verdict) -> None:
+        self._store = store
+        self._reader = Reader(store, name, skips_damaged=True)
+        self._verdict = verdict
+        self._last: dict[str, int] = {}
+        self._before: dict[str, DataFile] = {}
+        self._first: dict[str, int] = {}
+
+    def run(self) -> None:
+        for file in self._reader.files(Window()):
+            try:
+                self._as_it_is(file)
+            except Damaged as error:
+                self._problem(error.message)
+            if len(self._verdict.problems) >= MAX_PROBLEMS:
+                self._problem("and more: this is where it was given up")
+                return
+        self._verdict.problems += [gap.why for gap in self._reader.gaps]
+
+    def _problem(self, text: str) -> None:
+        self._verdict.problems.append(text)
+
+    def _as_it_is(self, file: DataFile) -> None:
+        """The file or, where a compaction has merged it meanwhile, the one that holds it now."""
+        for _ in range(MAX_CHANGES):
+            try:
+                self._file(file)
+            except Changed:
+                now = [each for each in self._reader.files_of_hour(file.hour) if each.shard == file.shard]
+                heirs = [each for each in now if each.first <= file.first]
+                if not heirs:
+                    raise damaged(file.path, "it is gone") from None
+                file = max(heirs)
+            else:
+                return
+        raise damaged(file.path, "it changes all the time")
+
+    def _file(self, file: DataFile) -> None:
+        found, _ = opened(self._store, file)
+        last = self._last.get(file.shard)
+        if last is not None and found.last <= last and self._before[file.shard].first == file.first:
+            return  # it is known, as it is
+        if last is not None and file.first <= last and self._before[file.shard].first != file.first:
+            self._overlap(file, found, last)
+            return
+        self._verdict.files += 1
+        parent = found.about.parent_shard
+        if parent is not None and self._last.get(parent, -1) >= file.first:
+            self._problem(f"{found.path}: begins before its parent {parent} ends")
+        number: int = self._rows(file, found)
+        self._last[file.shard] = number
+        self._before[file.shard] = file
+
+    def _overlap(self, file: DataFile, found: Opened, last: int) -> None:
+        """A file that begins within the one before it: covered by it, or twice the same."""
+        before = self._before[file.shard]
+        if found.last <= last and set(numbers(found)) <= set(numbers(opened(self._store, before)[0])):
+            self._verdict.covered.append(found.path)
+        else:
+            self._problem(f"{found.path}: holds again what {before.path} holds")
+
+    def _rows(self, file: DataFile, found: Opened) -> int:
+        """Checks the records of a file; returns the last sequence number."""
+        number: int = -1
+        for group in range(found.groups):
+            batch = found.batch(group)
+            self._verdict.records += batch.num_rows
+            for place, shard, created, keys, told, new, old in zip(
+                (int(each) for each in batch.column("sequence_number").to_pylist()),
+                batch.column("shard_id").to_pylist(),
+                batch.column("created_at").cast("int64").to_pylist(),
+                batch.column("keys").to_pylist(),
+                batch.column("key_hash").to_pylist(),
+                batch.column("new_image").to_pylist(),
+                batch.column("old_image").to_pylist(),
+                strict=True,
+            ):
+                where = f"{found.path}, record {place}"
+                if number < 0 and hour_of(created / 1000) != file.hour:
+                    self._problem(f"{where}: the first is of another hour than its folder")
+                if hour_of(created / 1000) > file.hour:
+                    self._problem(f"{where}: it is of a later hour than its folder")
+                if place <= number:
+                    self._problem(f"{where}: it is not behind the one before it")
+                if shard != file.shard:
+                    self._problem(f"{where}: it is of shard {shard}")
+                if key_hash(keys.encode()) != told:
+                    self._problem(f"{where}: its key and its key_hash differ")
+                if any(image is not None and not _is_object(image) for image in (new, old)):
+                    self._problem(f"{where}: an image is no JSON object")
+                number = place
+                if len(self._verdict.problems) >= MAX_PROBLEMS:
+                    return number
+        if number != found.last:
+            self._problem(f"{found.path}: ends with {number}, and says {found.last}")
+        return number
+
+
+def numbers(found: Opened) -> list[str]:
+    """The sequence numbers of a file."""
+    return [each for group in range(found.groups) for each in found.column(group, "sequence_number")]
+
+
+def _is_object(text: str) -> bool:
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
+        return False
+    return True

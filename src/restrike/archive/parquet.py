@@ -1,0 +1,354 @@
+"""A data file from inside: records as columns, and back, byte for byte in keys and images."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import deque
+from typing import Any, Literal
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from restrike.errors import SourceLacks
+from restrike.model.record import Record, created_seconds
+
+FORMAT = "1"
+ROW_GROUP_BYTES = 2_000_000  # of keys and images: what a reader holds, and what a look for one key reads
+ROW_GROUP_RECORDS = 10_000
+BLOOM_FALSE = 0.01
+
+SCHEMA = pa.schema(
+    [
+        pa.field("sequence_number", pa.string(), nullable=False),
+        pa.field("shard_id", pa.string(), nullable=False),
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("event_name", pa.string(), nullable=False),
+        pa.field("created_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+        pa.field("keys", pa.string(), nullable=False),
+        pa.field("new_image", pa.string()),
+        pa.field("old_image", pa.string()),
+        pa.field("size_bytes", pa.int64()),
+        pa.field("user_identity", pa.string()),
+        pa.field("key_hash", pa.int64(), nullable=False),
+        pa.field("event_version", pa.string(), nullable=False),
+        pa.field("aws_region", pa.string(), nullable=False),
+    ]
+)
+"""`keys`, `new_image` and `old_image` are DynamoDB's JSON as GetRecords answered it; `key_hash` is `key_hash(keys)`."""
+COLUMNS = SCHEMA.names
+_REPEATING = ["shard_id", "event_name", "event_version", "aws_region", "user_identity"]
+
+
+_ABSENT = msgspec.Raw(b"")
+
+
+class _Change(msgspec.Struct, gc=False):
+    keys: msgspec.Raw = msgspec.field(name="Keys")
+    sequence_number: str = msgspec.field(name="SequenceNumber")
+    created: float | str = msgspec.field(name="ApproximateCreationDateTime", default=0.0)
+    new_image: msgspec.Raw = msgspec.field(name="NewImage", default=_ABSENT)
+    old_image: msgspec.Raw = msgspec.field(name="OldImage", default=_ABSENT)
+    size_bytes: int | None = msgspec.field(name="SizeBytes", default=None)
+
+
+class Answered(msgspec.Struct, gc=False, rename="camel"):
+    """A record as GetRecords answers it; its images are still parts of that answer."""
+
+    change: _Change = msgspec.field(name="dynamodb")
+    event_id: str = msgspec.field(name="eventID", default="")
+    event_name: str = ""
+    event_version: str = ""
+    aws_region: str = ""
+    identity: Any = msgspec.field(name="userIdentity", default=None)
+
+
+class Row(msgspec.Struct, gc=False):
+    """A record on its way into a file. `created_s` in epoch seconds, `size_bytes` the service's own figure."""
+
+    place: int
+    sequence_number: str
+    event_id: str
+    event_name: str
+    created_s: float
+    keys: bytes
+    new_image: bytes | None
+    old_image: bytes | None
+    size_bytes: int | None
+    identity: bytes | None
+    event_version: str
+    aws_region: str
+
+    @property
+    def held_bytes(self) -> int:
+        """What it takes in memory, roughly."""
+        return len(self.keys) + len(self.new_image or b"") + len(self.old_image or b"") + 400
+
+
+def row(answered: Answered) -> Row:
+    """Of a record as GetRecords answers it."""
+    change = answered.change
+    identity = None
+    if answered.identity is not None:
+        told = answered.identity
+        identity = msgspec.json.encode(
+            {
+                "type": told.get("type") or told.get("Type"),
+                "principalId": told.get("principalId") or told.get("PrincipalId"),
+            }
+        )
+    new, old = change.new_image, change.old_image
+    return Row(
+        int(change.sequence_number),
+        change.sequence_number,
+        answered.event_id,
+        answered.event_name,
+        created_seconds(change.created),
+        bytes(change.keys),
+        bytes(new) or None,
+        bytes(old) or None,
+        change.size_bytes,
+        identity,
+        answered.event_version,
+        answered.aws_region,
+    )
+
+
+def key_hash(keys: bytes) -> int:
+    """64 bits of the item's key: the first 8 bytes, big-endian and signed, of BLAKE2b-64 over its JSON with sorted
+    names and no white space."""
+    canonical = msgspec.json.encode(msgspec.json.decode(keys), order="deterministic")
+    return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big", signed=True)
+
+
+class About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a file says of the records together; kept in its metadata. `first` and `last` are sequence numbers."""
+
+    stream_arn: str
+    table: str
+    shard: str
+    view_type: str | None
+    keys: dict[str, str]
+    """The key attributes: HASH and, where there is one, RANGE → name."""
+    first: str = ""
+    last: str = ""
+    parent_shard: str | None = None
+    format: str = FORMAT
+
+
+class Writer:
+    """A file being made, row group by row group, in memory. `group_records`: about how many a row group will have."""
+
+    def __init__(self, about: About, group_records: int = ROW_GROUP_RECORDS) -> None:
+        self._about = about
+        self._sink = io.BytesIO()
+        options: dict[str, Any] = {
+            "compression": "zstd",
+            "use_dictionary": _REPEATING,
+            "write_statistics": ["created_at", "sequence_number", "key_hash"],
+            "bloom_filter_options": {
+                name: {"ndv": max(1, group_records), "fpp": BLOOM_FALSE} for name in ("key_hash", "keys")
+            },
+        }
+        try:
+            self._writer = pq.ParquetWriter(self._sink, SCHEMA, **options)
+        except TypeError:  # a pyarrow that cannot write Bloom filters
+            del options["bloom_filter_options"]
+            self._writer = pq.ParquetWriter(self._sink, SCHEMA, **options)
+
+    def add(self, rows: list[Row]) -> None:
+        """One row group."""
+        shard = self._about.shard
+        columns: list[Any] = [
+            pa.array([each.sequence_number for each in rows], pa.string()),
+            pa.array([shard] * len(rows), pa.string()),
+            pa.array([each.event_id for each in rows], pa.string()),
+            pa.array([each.event_name for each in rows], pa.string()),
+            pa.array([round(each.created_s * 1000) for each in rows], pa.timestamp("ms", tz="UTC")),
+            pa.array([each.keys for each in rows], pa.string()),
+            pa.array([each.new_image for each in rows], pa.string()),
+            pa.array([each.old_image for each in rows], pa.string()),
+            pa.array([each.size_bytes for each in rows], pa.int64()),
+            pa.array([each.identity for each in rows], pa.string()),
+            pa.array([key_hash(each.keys) for each in rows], pa.int64()),
+            pa.array([each.event_version for each in rows], pa.string()),
+            pa.array([each.aws_region for each in rows], pa.string()),
+        ]
+        self.add_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+
+    def add_batch(self, batch: Any) -> None:
+        """One row group of rows that are columns already."""
+        self._writer.write_batch(batch, row_group_size=ROW_GROUP_RECORDS)
+
+    @property
+    def size_bytes(self) -> int:
+        """So far."""
+        return self._sink.tell()
+
+    def finish(self, first: str, last: str) -> bytes:
+        """The whole file."""
+        about = msgspec.structs.replace(self._about, first=first, last=last)
+        self._writer.add_key_value_metadata({"restrike": msgspec.json.encode(about).decode()})
+        self._writer.close()
+        return self._sink.getvalue()
+
+
+def encode(rows: deque[Row], about: About) -> bytes:
+    """A file of those rows, which are taken out as they are written."""
+    first = rows[0].sequence_number
+    average_bytes = sum(each.held_bytes for each in rows) / len(rows)
+    writer = Writer(about, min(len(rows), ROW_GROUP_RECORDS, int(ROW_GROUP_BYTES / average_bytes) + 1))
+    while rows:
+        group: list[Row] = []
+        size = 0
+        while rows and size < ROW_GROUP_BYTES and len(group) < ROW_GROUP_RECORDS:
+            size += rows[0].held_bytes
+            group.append(rows.popleft())
+        writer.add(group)
+    return writer.finish(first, group[-1].sequence_number)
+
+
+class Damaged(SourceLacks):
+    """A file of an archive that cannot be what its name says."""
+
+
+class Opened:
+    """A data file, its footer read. What is wrong with it is Damaged, and names it."""
+
+    def __init__(self, source: Any, path: str) -> None:
+        self.path = path
+        try:
+            # Column chunks that lie together are fetched together.
+            self._file = pq.ParquetFile(source, pre_buffer=True)
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(path, f"it is no whole Parquet file: {_first_line(error)}") from None
+        self.about = self._read_about()
+        names = self._file.schema_arrow.names
+        if names != COLUMNS:
+            raise damaged(path, "its columns are not those of an archive")
+        self.groups = self._file.num_row_groups
+        self.records = self._file.metadata.num_rows
+
+    def _read_about(self) -> About:
+        text = (self._file.metadata.metadata or {}).get(b"restrike")
+        if text is None:
+            raise damaged(self.path, "it is Parquet, but not of an archive")
+        try:
+            about = msgspec.json.decode(text, type=About)
+        except msgspec.MsgspecError as error:
+            raise damaged(self.path, f"its metadata cannot be read: {error}") from None
+        if about.format != FORMAT:
+            raise damaged(self.path, f"it has format {about.format}, and this restrike knows {FORMAT}")
+        return about
+
+    @property
+    def last(self) -> int:
+        return int(self.about.last)
+
+    def group_records(self, group: int) -> int:
+        return int(self._file.metadata.row_group(group).num_rows)
+
+    def created(self, group: int) -> tuple[float, float] | None:
+        """The earliest and latest creation time of a row group, in epoch seconds; None where it does not say."""
+        statistics = self._file.metadata.row_group(group).column(COLUMNS.index("created_at")).statistics
+        if statistics is None or not statistics.has_min_max:
+            return None
+        return statistics.min.timestamp(), statistics.max.timestamp()
+
+    def group_bytes(self, group: int) -> int:
+        return int(self._file.metadata.row_group(group).total_byte_size)
+
+    def keys(self, group: int) -> list[bytes]:
+        """The keys of a row group's records, and nothing else of it."""
+        return _bytes(self._batch(group, ["keys"]).column(0))
+
+    def column(self, group: int, name: str) -> list[Any]:
+        """One column of a row group, and nothing else of it."""
+        values: list[Any] = self._batch(group, [name]).column(0).to_pylist()
+        return values
+
+    def batch(self, group: int) -> Any:
+        """A row group as columns."""
+        return self._batch(group, COLUMNS)
+
+    def _batch(self, group: int, columns: list[str]) -> Any:
+        try:
+            return self._file.read_row_group(group, columns=columns, use_threads=False).combine_chunks()
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(self.path, f"row group {group} cannot be read: {_first_line(error)}") from None
+
+    def group(self, group: int) -> list[Record]:
+        """The records of a row group, as Lambda receives them."""
+        return records(self.batch(group), self.about)
+
+
+def _bytes(column: Any) -> list[Any]:
+    values: list[Any] = column.cast(pa.binary()).to_pylist()
+    return values
+
+
+def records(table: Any, about: About, fidelity: Literal["exact"] = "exact") -> list[Record]:
+    """Rows as records; keys and images are the very bytes that GetRecords answered."""
+    column = {name: table.column(name) for name in COLUMNS}
+    head = (
+        b'{"eventID":"%b","eventName":"%b","eventVersion":"%b","eventSource":"aws:dynamodb","awsRegion":"%b",'
+        b'"dynamodb":{'
+    )
+    view = b',"StreamViewType":"%b"}' % about.view_type.encode() if about.view_type else b"}"
+    tail = b',"eventSourceARN":%b}' % msgspec.json.encode(about.stream_arn)
+    found = []
+    for number, event_id, name, created_ms, keys, new, old, size, identity, version, region in zip(
+        _bytes(column["sequence_number"]),
+        _bytes(column["event_id"]),
+        _bytes(column["event_name"]),
+        column["created_at"].cast(pa.int64()).to_pylist(),
+        _bytes(column["keys"]),
+        _bytes(column["new_image"]),
+        _bytes(column["old_image"]),
+        column["size_bytes"].to_pylist(),
+        _bytes(column["user_identity"]),
+        _bytes(column["event_version"]),
+        _bytes(column["aws_region"]),
+        strict=True,
+    ):
+        whole_s, ms = divmod(created_ms, 1000)
+        created = b"%d" % whole_s if not ms else b"%d.%03d" % (whole_s, ms)
+        raw = b"".join(
+            (
+                head % (event_id, name, version, region),
+                b'"ApproximateCreationDateTime":%b,"Keys":%b' % (created, keys),
+                b"" if new is None else b',"NewImage":' + new,
+                b"" if old is None else b',"OldImage":' + old,
+                b',"SequenceNumber":"%b"' % number,
+                b"" if size is None else b',"SizeBytes":%d' % size,
+                view,
+                b"" if identity is None else b',"userIdentity":' + identity,
+                tail,
+            )
+        )
+        text = number.decode()
+        found.append(
+            Record(
+                raw,
+                about.shard,
+                int(text),
+                name.decode(),
+                keys,
+                text,
+                created_ms / 1000,
+                about.stream_arn,
+                fidelity,
+            )
+        )
+    return found
+
+
+def damaged(path: str, why: str) -> Damaged:
+    return Damaged(
+        f"{path}: {why}", "Restore it from a copy, or leave it out with --allow-gaps; see: restrike archive verify"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

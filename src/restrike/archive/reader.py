@@ -1,0 +1,282 @@
+"""Reading an archive: a window of it, in order, without the rest.
+
+Files are read by their first sequence number, which rises from a parent to its children, so that every item's records
+come in their order. Of a shard, what is not above the last number that was handed out is left out: a file that is
+being merged with others is read once.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from restrike.archive.layout import (
+    DataFile,
+    StreamName,
+    day_of_folder,
+    hour_folder,
+    hour_of,
+    hours_of_folders,
+    stream_of_folder,
+)
+from restrike.archive.parquet import Damaged, Opened, damaged
+from restrike.archive.places import opened, split
+from restrike.archive.state import load
+from restrike.aws.objects import Changed, Store, open_store
+from restrike.aws.session import Aws
+from restrike.errors import SourceLacks, UsageError
+from restrike.model.record import Record
+from restrike.model.window import Gap, Window
+
+MAX_CHANGES = 20
+"""How often in a row a file may be gone or written over, until that is no compaction any more."""
+DAY_HOURS = 24
+
+WantsKey = Callable[[bytes], bool]
+
+
+def streams_in(store: Store) -> list[StreamName]:
+    """The streams of the archive, by table and age."""
+    found = []
+    for table in store.folders(""):
+        if table.startswith("table="):
+            found += [name for each in store.folders(table) if (name := stream_of_folder(each)) is not None]
+    return sorted(found)
+
+
+def open_archive(uri: str, aws: Callable[[], Aws]) -> tuple[Store, list[StreamName]]:
+    """The archive of a folder or `s3://bucket/prefix`, and the streams of its table, the oldest first.
+
+    `…/table=<name>` chooses one of several tables, `…/table=<name>/stream=<label>` one stream. SourceLacks where
+    there is none, UsageError where it holds several tables and none is chosen.
+    """
+    found = re.fullmatch(r"(.*?)/*(?:table=([^/]+)(?:/stream=([^/]+))?)?/*", uri)
+    assert found is not None
+    root = found[1] or ("." if not uri.startswith("/") else "/")
+    store = open_store(root, aws)
+    names = [name for name in streams_in(store) if found[2] in (None, name.table) and found[3] in (None, name.label)]
+    tables = sorted({name.table for name in names})
+    if not tables:
+        raise SourceLacks(f"{uri} holds no records of an archive", "Name the place that capture wrote to.")
+    if len(tables) > 1:
+        raise UsageError(
+            f"{uri} holds records of {len(tables)} tables: {', '.join(tables)}",
+            f"Name one of them: {root}/table={tables[0]}",
+        )
+    return store, names
+
+
+class Reader:
+    """Reads one stream of an archive. Blocks: for a thread.
+
+    `skips_damaged`: files that cannot be read are left out and are among `gaps`; else they are Damaged. `fetched_bytes`
+    and `opened_files` count what was read.
+    """
+
+    def __init__(self, store: Store, stream: StreamName, *, skips_damaged: bool = False) -> None:
+        self.gaps: list[Gap] = []
+        self.fetched_bytes = 0
+        self.opened_files = 0
+        self._store = store
+        self._stream = stream
+        self._skips_damaged = skips_damaged
+        self._strange: set[str] = set()
+
+    # ── which files ──────────────────────────────────────────────────────────────────────────────────────
+
+    def hours(self, window: Window) -> Iterator[int]:
+        """The hours that may hold records of the window and that have a folder, in order."""
+        first, last = _bounds(window)
+        for folder in (
+            self._store.folders(self._stream.folder) if first is None or last is None else self._days(first, last)
+        ):
+            day = day_of_folder(folder)
+            if day is None or (first is not None and day + DAY_HOURS <= first) or (last is not None and day > last):
+                continue
+            for hour in hours_of_folders(self._store.folders(folder)):
+                if (first is None or hour >= first) and (last is None or hour <= last):
+                    yield hour
+
+    def _days(self, first: int, last: int) -> Iterator[str]:
+        """The folders of those days, whether they are there or not: what is older is not even listed."""
+        for day in range(first // DAY_HOURS, last // DAY_HOURS + 1):
+            yield hour_folder(self._stream, day * DAY_HOURS).rpartition("/")[0]
+
+    def files_of_hour(self, hour: int) -> list[DataFile]:
+        """The hour's data files. What has no name of one's is Damaged, or a gap."""
+        files, strangers = split(self._store.objects(hour_folder(self._stream, hour)))
+        for each in strangers:
+            if each.path not in self._strange:
+                self._strange.add(each.path)
+                self._damage(damaged(f"{self._store.uri}/{each.path}", "its name is not that of a data file"), "")
+        return files
+
+    def files(self, window: Window) -> Iterator[DataFile]:
+        """The files that may hold records of the window, by their first number, as they are now.
+
+        A capture may be at work: then the hours that it writes are listed twice. The last file of a shard that the
+        first look found sets the end, and all before it are there at the second.
+        """
+        live_from = self._live_from()
+        ceilings: dict[str, int] | None = None
+        waiting: list[DataFile] = []
+        hours = self.hours(window)
+        following = next(hours, None)
+        while following is not None:
+            hour = following
+            if ceilings is None and hour + 1 >= live_from:
+                rest = [hour, *hours]
+                ceilings = self._ceilings(rest)
+                hours = iter(rest[1:])
+            following = next(hours, None)
+            for file in self.files_of_hour(hour):
+                if ceilings is None or file.first <= ceilings.get(file.shard, -1):
+                    heapq.heappush(waiting, file)
+            # A file of the hour before may belong behind one of this hour, and the other way round.
+            if following == hour + 1:
+                yield from _until_hour(waiting, hour - 1)
+            else:
+                yield from _until_hour(waiting, hour)
+        yield from _until_hour(waiting, math.inf)
+
+    def _live_from(self) -> float:
+        """The hour from which on a capture may be writing; infinite where none is known."""
+        state = load(self._store, self._stream)
+        if state is None:
+            return 0
+        return math.inf if state[0].ended else min(hour_of(state[0].oldest_s), hour_of(time.time())) - 1
+
+    def _ceilings(self, hours: list[int]) -> dict[str, int]:
+        """The first number of each shard's last file in those hours."""
+        found: dict[str, int] = {}
+        for hour in reversed(hours):
+            for file in self.files_of_hour(hour):
+                found[file.shard] = max(found.get(file.shard, -1), file.first)
+        return found
+
+    # ── what is in them ──────────────────────────────────────────────────────────────────────────────────
+
+    def read(
+        self, window: Window, after: Mapping[str, int], wants_key: WantsKey | None = None
+    ) -> Iterator[list[Record]]:
+        """Records of the window, row group by row group, each shard's behind its place in `after`.
+
+        Records outside the window may be among them; with `wants_key`, all have such a key.
+        """
+        places = dict(after)
+        listed = _Ahead(self.files(window))
+        for file in listed:
+            behind = listed.next_of(file)
+            if behind is not None and behind.first <= places.get(file.shard, -1) + 1:
+                continue  # all of it is before the place
+            yield from self._of_file(file, window, places, wants_key, MAX_CHANGES)
+
+    def _of_file(
+        self, file: DataFile, window: Window, places: dict[str, int], wants_key: WantsKey | None, changes_left: int
+    ) -> Iterator[list[Record]]:
+        try:
+            yield from self._of_unchanged(file, window, places, wants_key)
+        except Changed:
+            if not changes_left:
+                raise damaged(f"{self._store.uri}/{file.path}", "it changes all the time") from None
+            # It was merged with others, into the file before it or into itself.
+            now = [each for each in self.files_of_hour(file.hour) if each.shard == file.shard]
+            heirs = [each for each in now if each.first <= file.first]
+            if not heirs:
+                self._damage(damaged(f"{self._store.uri}/{file.path}", "it is gone"), file.shard)
+                return
+            yield from self._of_file(max(heirs), window, places, wants_key, changes_left - 1)
+
+    def _of_unchanged(
+        self, file: DataFile, window: Window, places: dict[str, int], wants_key: WantsKey | None
+    ) -> Iterator[list[Record]]:
+        source = None
+        try:
+            found, source = opened(self._store, file)
+            self.opened_files += 1
+            if found.last <= places.get(file.shard, -1):
+                return
+            for group in range(found.groups):
+                records = self._of_group(found, group, window, places.get(file.shard, -1), wants_key)
+                if records:
+                    places[file.shard] = records[-1].place
+                    yield records
+            places[file.shard] = max(places.get(file.shard, -1), found.last)
+        except Damaged as error:
+            self._damage(error, file.shard)
+        finally:
+            if source is not None:
+                self.fetched_bytes += source.fetched_bytes
+
+    def _of_group(
+        self, found: Opened, group: int, window: Window, place: int, wants_key: WantsKey | None
+    ) -> list[Record]:
+        created = found.created(group)
+        if created is not None and not _overlaps(window, *created):
+            return []
+        if wants_key is not None and not any(map(wants_key, found.keys(group))):
+            return []
+        records = found.group(group)
+        if records[0].place <= place:
+            records = [record for record in records if record.place > place]
+        if wants_key is not None:
+            records = [record for record in records if wants_key(record.keys)]
+        return records
+
+    def _damage(self, error: Damaged, shard: str) -> None:
+        if not self._skips_damaged:
+            raise error
+        self.gaps.append(Gap(shard, None, None, error.message))
+
+
+class _Ahead:
+    """Files one after the other, each knowing the next of its shard among the few that are listed already."""
+
+    def __init__(self, files: Iterator[DataFile]) -> None:
+        self._files = files
+        self._listed: list[DataFile] = []
+
+    def __iter__(self) -> Iterator[DataFile]:
+        while self._listed or self._fill():
+            yield self._listed.pop(0)
+
+    def _fill(self) -> bool:
+        following = next(self._files, None)
+        if following is None:
+            return False
+        self._listed.append(following)
+        return True
+
+    def next_of(self, file: DataFile) -> DataFile | None:
+        while len(self._listed) < LOOK_AHEAD and self._fill():
+            pass
+        return next((each for each in self._listed if each.shard == file.shard), None)
+
+
+LOOK_AHEAD = 200
+
+
+def _until_hour(waiting: list[DataFile], hour: float) -> Iterator[DataFile]:
+    """Takes files out, by their first number, until none of that hour or of one before is left."""
+    left = sum(1 for each in waiting if each.hour <= hour)
+    while left:
+        file = heapq.heappop(waiting)
+        left -= file.hour <= hour
+        yield file
+
+
+def _bounds(window: Window) -> tuple[int | None, int | None]:
+    """The first and last hour of which files may hold records of the window: a record is filed under its hour, or as a
+    straggler under the next."""
+    first = None if window.since_s is None else hour_of(window.since_s)
+    last = None if window.until_s is None else hour_of(math.nextafter(window.until_s, 0.0)) + 1
+    if first is not None and last is None:
+        last = hour_of(time.time()) + 1
+    return first, last
+
+
+def _overlaps(window: Window, first_s: float, last_s: float) -> bool:
+    return (window.since_s is None or last_s >= window.since_s) and (window.until_s is None or first_s < window.until_s)

@@ -1,0 +1,127 @@
+"""What a capture writes down beside its files: how it began, who runs it, and when each shard was last looked at.
+
+The files themselves say how far the archive is, and win over this. This tells what they cannot: a start at the newest
+end that ended before its first file, and a shard that had nothing to say from a capture that did not run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import Any
+
+import msgspec
+
+from restrike.archive.layout import GAPS, StreamName, gap_path, iso
+from restrike.aws.objects import Store
+from restrike.errors import SourceLacks
+from restrike.model.window import Gap, Window
+
+
+class ShardState(msgspec.Struct, omit_defaults=True):
+    """`read_to_s`: all that the shard got before is in the archive (epoch seconds, the service's clock). `last` is the
+    sequence number of its last record there, `hour` the one that its file is filed under. `done`: it is closed, and
+    all of it is there."""
+
+    read_to_s: float
+    last: str | None = None
+    hour: int | None = None
+    done: bool = False
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """A process that captures."""
+
+    host: str
+    pid: int
+    token: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+def this_process() -> Owner:
+    return Owner(socket.gethostname(), os.getpid(), secrets.token_hex(8))
+
+
+class CaptureState(msgspec.Struct, omit_defaults=True):
+    """`latest` and `since_s` say where it began, `began_s` when; `saved_s` when it was last at work. `owner` is who is
+    capturing now, None after a clean end. `ended`: nothing more will come of this stream, and why."""
+
+    stream_arn: str
+    table: str
+    label: str
+    began_s: float
+    saved_s: float
+    latest: bool = False
+    since_s: float | None = None
+    owner: Owner | None = None
+    shards: dict[str, ShardState] = {}
+    ended: str | None = None
+    format: str = "1"
+
+    @property
+    def oldest_s(self) -> float:
+        """All that the stream got before is in the archive."""
+        return min([self.saved_s, *(each.read_to_s for each in self.shards.values() if not each.done)])
+
+
+def load(store: Store, stream: StreamName) -> tuple[CaptureState, str] | None:
+    """The state and its ETag; None where that stream was never captured into this archive."""
+    found = store.read(stream.state_path)
+    if found is None:
+        return None
+    try:
+        return msgspec.json.decode(found[0], type=CaptureState), found[1]
+    except msgspec.MsgspecError as error:
+        raise SourceLacks(
+            f"{store.uri}/{stream.state_path} cannot be read: {error}",
+            "Restore it from a copy. Without it a capture goes on behind its files, and cannot tell a gap.",
+        ) from None
+
+
+def encoded(state: CaptureState) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n"
+
+
+class KnownGap(msgspec.Struct, frozen=True):
+    """Records that are in the stream's past and not in the archive. Times in epoch seconds."""
+
+    stream_arn: str
+    from_s: float
+    to_s: float
+    shards: tuple[str, ...]
+    cause: str
+
+    def touches(self, window: Window) -> bool:
+        return (window.until_s is None or self.from_s < window.until_s) and (
+            window.since_s is None or self.to_s >= window.since_s
+        )
+
+    def as_gap(self) -> Gap:
+        why = f"{iso(self.from_s)} to {iso(self.to_s)}: {self.cause}"
+        return Gap(", ".join(self.shards), self.from_s, self.to_s, why)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"from": iso(self.from_s), "to": iso(self.to_s), "shards": list(self.shards), "cause": self.cause}
+
+
+def write_gap(store: Store, stream: StreamName, gap: KnownGap) -> None:
+    """Once: the same gap again changes nothing."""
+    data = msgspec.json.format(msgspec.json.encode(gap), indent=1) + b"\n"
+    store.create(gap_path(stream, gap.from_s, gap.to_s), data)
+
+
+def gaps(store: Store, stream: StreamName) -> list[KnownGap]:
+    """The gaps that were written down, the earliest first."""
+    found = []
+    for each in store.objects(f"{stream.folder}/{GAPS}"):
+        data = store.read(each.path)
+        if data is None:
+            continue
+        try:
+            found.append(msgspec.json.decode(data[0], type=KnownGap))
+        except msgspec.MsgspecError as error:
+            raise SourceLacks(f"{store.uri}/{each.path} cannot be read: {error}", "Restore it from a copy.") from None
+    return sorted(found, key=lambda gap: gap.from_s)
