@@ -166,6 +166,18 @@ def create(
     return table
 
 
+def switch_stream(table: Table, view_type: str | None) -> None:
+    """Switches the table's stream on, or off with None."""
+    specification: dict[str, Any] = {"StreamEnabled": view_type is not None}
+    if view_type is not None:
+        specification["StreamViewType"] = view_type
+    table.dynamodb.update_table(TableName=table.name, StreamSpecification=specification)
+    until(
+        lambda: table.dynamodb.describe_table(TableName=table.name)["Table"]["TableStatus"] == "ACTIVE",
+        "the table becomes active",
+    )
+
+
 def _schema(partition: Attribute, sort: Attribute | None) -> list[dict[str, str]]:
     schema = [{"AttributeName": partition[0], "KeyType": "HASH"}]
     return schema if sort is None else [*schema, {"AttributeName": sort[0], "KeyType": "RANGE"}]

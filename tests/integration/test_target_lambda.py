@@ -8,10 +8,12 @@ import json
 import socket
 import uuid
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+import restrike
 from restrike.aws.lambda_ import MAX_EVENT_BYTES, event_source_mappings, function_name
 from restrike.aws.session import Aws
 from restrike.aws.wire import _kept_alive
@@ -162,6 +164,31 @@ def test_the_settings_of_a_mapping_are_read_off_the_service(at_ministack: MiniSt
     with pytest.raises(UsageError) as caught:
         mapping_settings(function_name(name), mappings)
     assert f"{name}:live" in caught.value.hint
+
+
+def test_a_plan_warns_of_the_functions_concurrency_and_of_its_live_mapping(
+    at_ministack: MiniStack, tmp_path: Path
+) -> None:
+    name = unique("narrow")
+    at_ministack.create_function(name, "def main(event, context):\n    pass\n", timeout_s=7)
+    at_ministack.lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=5)
+    stream = STREAM_ARN.replace("table/t/", f"table/{name}/")
+    created = at_ministack.lambda_.create_event_source_mapping(
+        FunctionName=name, EventSourceArn=stream, StartingPosition="LATEST", BatchSize=10
+    )
+    source = tmp_path / "records.jsonl"
+    source.write_bytes(b"\n".join(make_record(n).raw.replace(STREAM_ARN.encode(), stream.encode()) for n in range(40)))
+
+    def warned(parallel: int) -> dict[str, str]:
+        plan = restrike.replay(f"jsonl:{source}", f"lambda:{name}", parallel=parallel, ledger=str(tmp_path / "l.db"))
+        # Four batches of ten, each as long as the function may take.
+        assert (plan.data.invocations, plan.data.longest_s) == (4, 4 * 7 / parallel)
+        return {warning.code: warning.message for warning in plan.warnings}
+
+    assert "allows 5" in warned(4)["concurrency"]
+    few = warned(2)
+    assert "concurrency" not in few
+    assert created["UUID"] in few["mapping-is-live"]
 
 
 # -------------------------------------------------------------------------------------------- one that misbehaves

@@ -7,6 +7,7 @@ every record once, whichever of the files it finds; and the last name of a shard
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import msgspec
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from restrike.archive.inspection import numbers
 from restrike.archive.layout import HOUR_S, DataFile, StreamName
-from restrike.archive.parquet import ROW_GROUP_BYTES, ROW_GROUP_RECORDS, Opened, Writer, damaged
+from restrike.archive.parquet import ROW_GROUP_BYTES, ROW_GROUP_RECORDS, Damaged, Opened, Writer, damaged
 from restrike.archive.places import files_of_hour, opened
 from restrike.archive.reader import Reader
 from restrike.aws.objects import Changed, Store
@@ -72,7 +73,7 @@ def _runs_of_hour(store: Store, stream: StreamName, hour: int, target_bytes: int
         size = 0
         for file in files:
             broken = bool(run) and any(run[-1].first < each < file.first for each in breaks)
-            if broken or size + file.size_bytes > target_bytes:
+            if broken or (size + file.size_bytes > target_bytes and not _covered(store, run, file)):
                 if len(run) > 1:
                     yield Run(tuple(run))
                 run, size = [], 0
@@ -80,6 +81,16 @@ def _runs_of_hour(store: Store, stream: StreamName, hour: int, target_bytes: int
             size += file.size_bytes
         if len(run) > 1:
             yield Run(tuple(run))
+
+
+def _covered(store: Store, run: list[DataFile], file: DataFile) -> bool:
+    """Whether a compaction that was killed has merged the file already: then it is deleted with the run, not merged
+    with those behind it."""
+    for each in run:
+        with contextlib.suppress(Changed, Damaged):
+            if opened(store, each)[0].last >= file.first:
+                return True
+    return False
 
 
 def compact(store: Store, stream: StreamName, *, before_s: float, target_bytes: int = TARGET_BYTES) -> Compacted:

@@ -10,6 +10,7 @@ import fcntl
 import io
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +30,7 @@ from restrike.errors import (
 
 CREDENTIALS_FOR_S = 300.0  # how long S3's client may keep what botocore gave; botocore renews its own
 RETRY_FOR_S = 60.0
+LEFT_BEHIND_S = 3600.0
 
 
 class Changed(Exception):
@@ -308,11 +310,12 @@ class LocalFolder(Store):
             yield True
 
     def sweep(self, folder: str) -> None:
-        """Removes what a process that was killed left half-written there. Only who holds the folder's lock may."""
+        """Removes what a process that was killed left half-written there, an hour ago or more."""
         for path in (self._root / folder).glob("*#*"):
             if path.name.rpartition("#")[2].isdigit():
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    if time.time() - path.stat().st_mtime > LEFT_BEHIND_S:
+                        path.unlink()
 
 
 def _make_folders(folder: Path, root: Path) -> list[Path]:

@@ -196,6 +196,8 @@ class Pages(Walk):
             self._gap_ends(shard, page[0].created_s)
             if page[0].created_s < self._skip_before_s:
                 page = [record for record in page if record.created_s >= self._skip_before_s]
+        if shard_id in self._left and self._stop_s is not None:
+            read_to_s = min(read_to_s, self._stop_s)
         if page or last:
             await self._queue.put(Page(shard_id, page, read_to_s, last and shard_id not in self._left))
         return position

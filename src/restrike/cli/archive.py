@@ -108,11 +108,16 @@ def stat(archive: str, as_json: bool, **values: Any) -> int:
 def _draw(names: list[StreamName], found: Stat) -> None:
     """Bars for the hours, or for the days where there are many hours."""
     from restrike.archive.layout import iso
+    from restrike.cli.output import counted
 
     told = found.as_json()
-    click.echo(f"{names[0].table}: {told['records']:,} records, {told['files']:,} files, {told['bytes']:,} bytes")
+    held = f"{counted(told['records'], 'record')}, {counted(told['files'], 'file')}, {told['bytes']:,} bytes"
+    click.echo(f"{names[0].table}: {held}")
     if told["first"] is not None:
-        click.echo(f"from {told['first']} to {told['last']}, {told['shards']:,} shards, {len(names)} streams")
+        click.echo(
+            f"from {told['first']} to {told['last']}, {counted(told['shards'], 'shard')}, "
+            f"{counted(len(names), 'stream')}"
+        )
     letters = 13 if len(found.hours) <= MOST_BARS else 10
     bars: dict[str, int] = {}
     for each in told["hours"]:
@@ -138,7 +143,7 @@ def verify(archive: str, as_json: bool, **values: Any) -> int:
     """
     from restrike.archive.inspection import verify as check
     from restrike.archive.layout import iso
-    from restrike.cli.output import print_json
+    from restrike.cli.output import counted, print_json
 
     store, names = _opened(archive, values)
     verdict = check(store, names)
@@ -151,8 +156,8 @@ def verify(archive: str, as_json: bool, **values: Any) -> int:
             click.echo(f"merged and not yet deleted (compact again): {path}")
         for gap in verdict.gaps:
             click.echo(f"gap: {iso(gap.from_s)} to {iso(gap.to_s)}: {gap.cause}")
-        what = f"{len(verdict.problems)} problems" if verdict.problems else "as it should be"
-        click.echo(f"{verdict.records:,} records in {verdict.files:,} files: {what}")
+        what = counted(len(verdict.problems), "problem") if verdict.problems else "as it should be"
+        click.echo(f"{counted(verdict.records, 'record')} in {counted(verdict.files, 'file')}: {what}")
     if verdict.problems:
         return 6
     return 4 if verdict.gaps else 0
@@ -172,7 +177,7 @@ def compact(archive: str, older_than: str, target_mb: float, execute: bool, as_j
 
     from restrike.archive.compaction import Compacted, runs
     from restrike.archive.compaction import compact as merge
-    from restrike.cli.output import print_json
+    from restrike.cli.output import counted, print_json
     from restrike.model.window import duration
 
     before_s = time.time() - duration("--older-than", older_than)
@@ -195,11 +200,11 @@ def compact(archive: str, older_than: str, target_mb: float, execute: bool, as_j
     if as_json:
         print_json({"verb": "compact", "executed": execute, **msgspec.to_builtins(whole)})
         return 0
-    files = f"{whole.files_before:,} files into {whole.files_after:,}"
+    files = f"{counted(whole.files_before, 'file')} into {whole.files_after:,}"
     if not execute:
         click.echo(f"would merge {files}, {whole.bytes_before:,} bytes. To do it, add --execute.", err=True)
         return 0
-    left = f"; {whole.left} runs changed meanwhile and are left for the next time" if whole.left else ""
+    left = f"; {counted(whole.left, 'run')} changed meanwhile, left for the next time" if whole.left else ""
     click.echo(f"merged {files}, {whole.bytes_before:,} bytes into {whole.bytes_after:,}{left}", err=True)
     return 0
 
@@ -215,7 +220,7 @@ def prune(archive: str, older_than: str, execute: bool, as_json: bool, **values:
     store, names = _opened(archive, values)
     from restrike.archive.layout import iso
     from restrike.archive.pruning import prune as throw_away
-    from restrike.cli.output import print_json
+    from restrike.cli.output import counted, print_json
     from restrike.model.window import duration
 
     age_s, now_s = duration("--older-than", older_than), time.time()
@@ -228,7 +233,9 @@ def prune(archive: str, older_than: str, execute: bool, as_json: bool, **values:
         return 0
     until = f", all before {iso(to_s)}" if to_s is not None else ""
     if execute:
-        click.echo(f"deleted {files:,} files, {stored:,} bytes{until}", err=True)
+        click.echo(f"deleted {counted(files, 'file')}, {stored:,} bytes{until}", err=True)
     else:
-        click.echo(f"would delete {files:,} files, {stored:,} bytes{until}. To do it, add --execute.", err=True)
+        click.echo(
+            f"would delete {counted(files, 'file')}, {stored:,} bytes{until}. To do it, add --execute.", err=True
+        )
     return 0

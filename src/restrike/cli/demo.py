@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -19,12 +20,13 @@ from rich.padding import Padding
 from rich.table import Table
 
 import restrike
+from restrike.archive import require_packages
 from restrike.aws import dynamodb
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.cli.options import json_option
 from restrike.cli.output import duration, money, print_json
-from restrike.errors import VerificationFailed
+from restrike.errors import UsageError, VerificationFailed
 from restrike.ledger import Ledger
 from restrike.local import bookkeeper
 from restrike.local.bookkeeper import FOLDER
@@ -83,7 +85,7 @@ def demo(*, as_json: bool, keep_books: Callable[[Path, str], Books] = Books) -> 
 
 
 class Story:
-    """Told in five chapters. Each number is measured, told, kept for `as_json`, and held against what it should be."""
+    """Told in six chapters. Each number is measured, told, kept for `as_json`, and held against what it should be."""
 
     def __init__(self, console: Console, endpoint_url: str, ledger: Path, books: Books) -> None:
         self.wrong: list[str] = []
@@ -91,6 +93,7 @@ class Story:
         self._aws = settings(endpoint_url)
         self._ledger = ledger
         self._books = books
+        self._archive = str(books.folder / "archive")
         self._numbers: dict[str, int] = {}
         self._records_before = 0
         self._elapsed_s = 0.0
@@ -111,6 +114,7 @@ class Story:
                 plan = await self._plan()
                 await self._touch(shop, reader, plan, lost)
                 await self._again(shop, reader)
+                await self._differences(shop, reader)
                 with Ledger(self._ledger) as ledger:
                     ledger.set_state(CONSUMER, "CANCELLING")
                 await reader.until_gone()
@@ -185,6 +189,44 @@ class Story:
         self._number("again_already", "touched already", report.already, ORDERS_A_DAY)
         self._number("again_touched", "touched", report.fired, 0)
         self._number("again_records", "records fired", await self._new_records(shop, reader), 0)
+
+    async def _differences(self, shop: Shop, reader: Reader) -> None:
+        self._chapter(6, "Another consumer books NewImage minus OldImage, and had the same bug.")
+        try:
+            require_packages()
+        except UsageError as error:
+            self._console.print(f"        {error.message}: {error.hint}", markup=False)
+            return
+        capture = await asyncio.to_thread(
+            lambda: restrike.capture(
+                TABLE, self._archive, region=self._aws.region, endpoint_url=self._aws.endpoint_url
+            ).execute()
+        )
+        every = len(orders()) + ORDERS_A_DAY + shop.fences
+        self._number("captured", "records captured into an archive", capture.records, every)
+        marked = {"dynamodb": {"NewImage": {"restrike": {"S": [RUN]}}}}
+        self._number("touch_handed", "of them from the touch, handed to it", await self._hand(marked), ORDERS_A_DAY)
+        self._number("touch_differences", "dollars booked: their OldImage is today's", self._books.differences(), 0)
+        first = {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"created_ymd": {"S": [LOST_DAY]}}}}
+        self._number("archive_handed", "of them from that day, replayed to it", await self._hand(first), ORDERS_A_DAY)
+        booked = self._books.differences()
+        lost = usd(order for order in orders() if order["created_ymd"]["S"] == LOST_DAY)
+        self._number("archive_differences", "dollars booked: they have the images of the first time", booked, lost)
+        self._number("archive_records", "records fired", await self._new_records(shop, reader), 0)
+
+    async def _hand(self, pattern: dict[str, Any]) -> int:
+        """Replays what matches from the archive to the consumer of differences; how many records it took."""
+        plan = await asyncio.to_thread(
+            lambda: restrike.replay(
+                f"archive:{self._archive}",
+                f"handler:{bookkeeper.__name__}:{bookkeeper.differences.__name__}",
+                pattern=json.dumps(pattern),
+                ledger=str(self._ledger),
+                region=self._aws.region,
+                endpoint_url=self._aws.endpoint_url,
+            )
+        )
+        return (await asyncio.to_thread(plan.execute)).delivered
 
     # ── measuring ────────────────────────────────────────────────────────────────────────────────────────
 

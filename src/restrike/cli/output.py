@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 PLAIN_PROGRESS_EVERY_S = 5.0
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2,000 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def print_json(value: Any) -> None:
     """One JSON object on stdout."""
     click.echo(json.dumps(value, ensure_ascii=False))
@@ -298,7 +303,8 @@ class CaptureStatus:
             return
         lag = "nothing read yet" if tally.lag_s is None else f"{duration(tally.lag_s)} behind now"
         waiting = f", waiting: {tally.waiting_for}" if tally.waiting_for else ""
-        click.echo(f"{now}  {tally.records:,} records in {tally.files:,} files, {lag}{waiting}", err=True)
+        done = f"{counted(tally.records, 'record')} in {counted(tally.files, 'file')}"
+        click.echo(f"{now}  {done}, {lag}{waiting}", err=True)
 
 
 def show_capture_report(report: CaptureReport | object | None, as_json: bool) -> None:
@@ -307,11 +313,9 @@ def show_capture_report(report: CaptureReport | object | None, as_json: bool) ->
 
     if not isinstance(report, CaptureReport):
         return
-    click.echo(
-        f"{report.state.lower()}: {report.records:,} records in {report.files:,} files, {report.written_bytes:,} bytes"
-        f"; {duration(report.elapsed_s)}" + (f"; {report.ended}" if report.ended else ""),
-        err=True,
-    )
+    written = f"{counted(report.records, 'record')} in {counted(report.files, 'file')}, {report.written_bytes:,} bytes"
+    ended = f"; {report.ended}" if report.ended else ""
+    click.echo(f"{report.state.lower()}: {written}; {duration(report.elapsed_s)}{ended}", err=True)
     if report.gaps:
         click.echo(f"{report.gaps} gaps: records that the stream had forgotten; see restrike archive stat", err=True)
     if as_json:

@@ -15,13 +15,15 @@ from restrike.cli.replay import filter_options, request_of, selection_options
 @filter_options
 @selection_options
 @option("--follow", is_flag=True, help="stream: go on with what comes.")
+@option("--allow-gaps", is_flag=True, help="Records that the source has lost are no error.")
 @ledger_option
 @json_option
 @aws_options
 def command(source: str, as_json: bool, **values: Any) -> int:
     """Print the records of SOURCE: a line for each, or with --json the whole record as Lambda would receive it.
 
-    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, jsonl:PATH or - for standard input.
+    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH, jsonl:PATH or - for standard
+    input.
     """
     from restrike.replaying.plan import read_records
 

@@ -104,8 +104,8 @@ def selection_options(command: F) -> F:
 def command(source: str, to: str | None, execute: bool, as_json: bool, **values: Any) -> int:
     """Hand the records of SOURCE to one consumer. The table is not written.
 
-    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, jsonl:PATH or -. Prints the plan and delivers nothing,
-    unless --execute is given.
+    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH-or-s3://…, jsonl:PATH or -. Prints the plan and
+    delivers nothing, unless --execute is given.
     """
     from restrike.cli import output
     from restrike.errors import UsageError

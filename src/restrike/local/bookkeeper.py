@@ -1,7 +1,10 @@
-"""The demo's consumer: a Lambda handler that keeps a shop's books, with a bug that can be mended.
+"""The demo's consumers: a Lambda handler that keeps a shop's books, with a bug that can be mended, and another that
+books differences.
 
 It books the total of each order, but for those of the day that the file `drop-day` names. What it was told and
 what it booked stands in `books.jsonl`, one line a record; `RESTRIKE_DEMO_BOOKS` names the folder of both.
+
+`differences` books by how much each change changed an order's total, as consumers that keep sums do.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any
 FOLDER = "RESTRIKE_DEMO_BOOKS"
 BUG = "drop-day"
 LINES = "books.jsonl"
+DIFFERENCES = "differences.jsonl"
 
 
 def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001 - Lambda's signature
@@ -34,3 +38,16 @@ def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001 - L
         )
     with (folder / LINES).open("a", encoding="utf-8") as books:
         books.write("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def differences(event: dict[str, Any], context: object) -> None:  # noqa: ARG001 - Lambda's signature
+    """Books NewImage minus OldImage."""
+    folder = Path(os.environ[FOLDER])
+    changes = [_usd(record, "NewImage") - _usd(record, "OldImage") for record in event["Records"]]
+    with (folder / DIFFERENCES).open("a", encoding="utf-8") as books:
+        books.write("".join(f"{change}\n" for change in changes))
+
+
+def _usd(record: dict[str, Any], image: str) -> int:
+    total = record["dynamodb"].get(image, {}).get("total", {"N": "0"})
+    return int(total["N"])

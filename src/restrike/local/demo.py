@@ -147,6 +147,11 @@ class Shop:
         """Puts each item by a PutItem of its own; returns how many answered."""
         return len(await asyncio.gather(*(self._call("PutItem", TableName=TABLE, Item=item) for item in items)))
 
+    @property
+    def fences(self) -> int:
+        """How many of them there are."""
+        return self._fences
+
     async def fence(self) -> str:
         """Writes a record of its own to the stream, behind all that was written so far; returns its name."""
         self._fences += 1
@@ -181,6 +186,13 @@ class Books:
             bug.unlink(missing_ok=True)
         else:
             bug.write_text(day, encoding="utf-8")
+
+    def differences(self) -> int:
+        """What the consumer of differences has booked since it was last asked."""
+        path = self.folder / bookkeeper.DIFFERENCES
+        booked = sum(map(int, path.read_text(encoding="utf-8").split())) if path.exists() else 0
+        path.unlink(missing_ok=True)
+        return booked
 
     def book(self, order_id: str, total: int | None) -> None:
         if total is not None:

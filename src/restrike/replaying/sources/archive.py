@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
-from restrike.archive.layout import StreamName
+from restrike.archive.layout import HOUR_S, StreamName, hour_of, iso
 from restrike.archive.places import opened
 from restrike.archive.reader import Reader, open_archive
 from restrike.archive.state import gaps
@@ -102,8 +102,15 @@ class ArchiveSource:
             table_name=self._names[0].table,
             stream_arn=arn,
             view_type=view_type,
-            warnings=tuple(("gap", f"the archive lacks records: {gap.why}") for gap in self.gaps),
+            warnings=self._warnings(window),
         )
+
+    def _warnings(self, window: Window) -> tuple[tuple[str, str], ...]:
+        """Where the window begins before the archive does: nobody knows what was there."""
+        begins = next((hour for name in self._names for hour in Reader(self._store, name).hours(Window())), None)
+        if begins is None or window.since_s is None or hour_of(window.since_s) >= begins:
+            return ()
+        return (("window-before-archive", f"the archive begins at {iso(begins * HOUR_S)}: it has nothing older"),)
 
     def _known_gaps(self, window: Window) -> list[Gap]:
         return [gap.as_gap() for name in self._names for gap in gaps(self._store, name) if gap.touches(window)]
