@@ -7,7 +7,6 @@ import shlex
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -20,7 +19,7 @@ from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.aws.streams import RETENTION_S
 from restrike.errors import NotFound, RestrikeError, SourceLacks, UsageError
-from restrike.model.plan import CapturePlan, PlanWarning
+from restrike.model.plan import CapturePlan, Planned, PlanWarning
 from restrike.model.report import CaptureReport, State
 from restrike.model.window import moment
 from restrike.running import Stop, run_to_end
@@ -54,20 +53,13 @@ class _Stream(msgspec.Struct, frozen=True):
     state: CaptureState | None
 
 
-class Plan:
+class Plan(Planned[CapturePlan]):
     """What a capture would do (`data`), and the way to do it. Writes nothing until `execute`."""
 
     def __init__(self, request: CaptureRequest, aws: Aws, data: CapturePlan) -> None:
         self.request = request
-        self.data = data
+        super().__init__(data)
         self._aws = aws
-
-    @property
-    def warnings(self) -> tuple[PlanWarning, ...]:
-        return self.data.warnings
-
-    def as_json(self) -> dict[str, Any]:
-        return self.data.as_json()
 
     def execute(self, on_status: OnStatus | None = None, *, status_every_s: float = STATUS_EVERY_S) -> CaptureReport:
         """Captures: to the stream's end as it is now, or with `follow` until it is stopped."""

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from restrike.errors import RestrikeError
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from restrike.archive.capture import CaptureTally
@@ -201,6 +205,37 @@ class ProgressLine:
         if progress.throttles:
             parts.append(f"{progress.throttles:,} throttles")
         return ", ".join(parts)
+
+
+def carry_out(
+    plan: Any, show: Callable[[Any], None], headline: str, *, execute: bool, as_json: bool, total: int | None
+) -> int:
+    """Shows the plan or, with `execute`, does it under the eyes of the user; returns the exit code."""
+    if not execute:
+        plan.discard()
+        if as_json:
+            print_json(plan.as_json())
+        else:
+            show(plan.data)
+        return 0
+    for warning in plan.warnings:
+        click.echo(f"warning: {warning.message}", err=True)
+    click.echo(f"run {plan.data.run}: {headline}", err=True)
+    return watched(plan.execute, as_json=as_json, total=total)
+
+
+def watched(work: Callable[[ProgressLine], Any], *, as_json: bool, total: int | None = None) -> int:
+    """Does the work with its progress shown, then its report, also where it failed; returns the exit code."""
+    progress = ProgressLine(total)
+    try:
+        report = work(progress)
+    except RestrikeError as error:
+        progress.close()
+        end(error.report, as_json)
+        raise
+    finally:
+        progress.close()
+    return end(report, as_json)
 
 
 def show_replay_plan(plan: ReplayPlan) -> None:

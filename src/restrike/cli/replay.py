@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import click
 
 from restrike.cli.options import aws_options, aws_settings, json_option, ledger_option, option
-from restrike.errors import RestrikeError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -114,26 +113,14 @@ def command(source: str, to: str | None, execute: bool, as_json: bool, **values:
     if to is None:
         raise UsageError("no target is named", "Give --to lambda:NAME, handler:MODULE:FUNCTION, jsonl:PATH or -.")
     plan = make_plan(request_of(source, to, values))
-    if not execute:
-        plan.discard()
-        if as_json:
-            output.print_json(plan.as_json())
-        else:
-            output.show_replay_plan(plan.data)
-        return 0
-    for warning in plan.warnings:
-        click.echo(f"warning: {warning.message}", err=True)
-    click.echo(f"run {plan.data.run}: {plan.data.source} to {plan.data.target}", err=True)
-    progress = output.ProgressLine(plan.data.records.count)
-    try:
-        report = plan.execute(progress)
-    except RestrikeError as error:
-        progress.close()
-        output.end(error.report, as_json)
-        raise
-    finally:
-        progress.close()
-    return output.end(report, as_json)
+    return output.carry_out(
+        plan,
+        output.show_replay_plan,
+        f"{plan.data.source} to {plan.data.target}",
+        execute=execute,
+        as_json=as_json,
+        total=plan.data.records.count,
+    )
 
 
 def request_of(source: str, to: str, values: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from restrike.cli.options import json_option, ledger_option, option
-from restrike.errors import RestrikeError, UsageError
+from restrike.errors import UsageError
 
 
 @click.group()
@@ -114,16 +114,7 @@ def resume_run(name: str, force: bool, ledger: str | None, as_json: bool) -> int
     from restrike.cli import output
 
     with _ledger(ledger) as book:
-        progress = output.ProgressLine(None)
-        try:
-            report = _resume(book, name, force, progress)
-        except RestrikeError as error:
-            progress.close()
-            output.end(error.report, as_json)
-            raise
-        finally:
-            progress.close()
-    return output.end(report, as_json)
+        return output.watched(lambda progress: _resume(book, name, force, progress), as_json=as_json)
 
 
 def _resume(book: Any, name: str, force: bool, progress: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from restrike.cli.options import aws_options, aws_settings, json_option, ledger_option, option
-from restrike.errors import RestrikeError, UsageError
+from restrike.errors import UsageError
 
 
 class RateType(click.ParamType[Any]):
@@ -81,29 +81,17 @@ def command(table: str | None, execute: bool, as_json: bool, all_items: bool, **
     request = TouchRequest(table=table, all=all_items, aws=settings, **values)
     request = _with_article(request)
     plan = make_plan(request)
-    if not execute:
-        plan.discard()
-        if as_json:
-            output.print_json(plan.as_json())
-        else:
-            output.show_plan(plan.data)
-        return 0
-    for warning in plan.warnings:
-        click.echo(f"warning: {warning.message}", err=True)
-    click.echo(f"run {plan.data.run}: {plan.data.selection} of {plan.data.table_arn}", err=True)
     total = plan.data.items.count
     if request.limit is not None and total is not None:
         total = min(total, request.limit)
-    progress = output.ProgressLine(total)
-    try:
-        report = plan.execute(progress)
-    except RestrikeError as error:
-        progress.close()
-        output.end(error.report, as_json)
-        raise
-    finally:
-        progress.close()
-    return output.end(report, as_json)
+    return output.carry_out(
+        plan,
+        output.show_plan,
+        f"{plan.data.selection} of {plan.data.table_arn}",
+        execute=execute,
+        as_json=as_json,
+        total=total,
+    )
 
 
 def _with_article(request: Any) -> Any:

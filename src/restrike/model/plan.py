@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -12,6 +12,31 @@ class PlanWarning(msgspec.Struct, frozen=True):
 
     code: str
     message: str
+
+
+class PlanData(Protocol):
+    """What every verb's plan tells."""
+
+    @property
+    def warnings(self) -> tuple[PlanWarning, ...]: ...
+    def as_json(self) -> dict[str, Any]: ...
+
+
+D = TypeVar("D", bound=PlanData)
+
+
+class Planned(Generic[D]):
+    """A plan, and what can be asked of it before it is carried out."""
+
+    def __init__(self, data: D) -> None:
+        self.data = data
+
+    @property
+    def warnings(self) -> tuple[PlanWarning, ...]:
+        return self.data.warnings
+
+    def as_json(self) -> dict[str, Any]:
+        return self.data.as_json()
 
 
 class Consumer(msgspec.Struct, frozen=True):

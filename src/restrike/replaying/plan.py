@@ -24,7 +24,7 @@ from restrike.errors import AwsError, RestrikeError, SourceLacks, UsageError
 from restrike.ledger import Ledger, Run, check_run_name
 from restrike.model import cost
 from restrike.model.pattern import Criteria, compile_criteria
-from restrike.model.plan import Items, PlanWarning, ReplayPlan
+from restrike.model.plan import Items, Planned, PlanWarning, ReplayPlan
 from restrike.model.record import Record
 from restrike.model.report import Counts, ReplayReport
 from restrike.model.selection import KeyList, Selection
@@ -65,22 +65,15 @@ class Saved(msgspec.Struct, frozen=True):
     table_selection: Selection | None = None
 
 
-class Plan:
+class Plan(Planned[ReplayPlan]):
     """What a replay would do (`data`), and the way to do it. Delivers nothing until `execute`."""
 
     def __init__(self, request: ReplayRequest, aws: Aws, data: ReplayPlan, saved: Saved, spool: Path | None) -> None:
         self.request = request
-        self.data = data
+        super().__init__(data)
         self._aws = aws
         self._saved = saved
         self._spool = spool
-
-    @property
-    def warnings(self) -> tuple[PlanWarning, ...]:
-        return self.data.warnings
-
-    def as_json(self) -> dict[str, Any]:
-        return self.data.as_json()
 
     def discard(self) -> None:
         """Removes what was spooled for a plan that is not executed."""

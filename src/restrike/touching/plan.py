@@ -19,7 +19,7 @@ from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.ledger import Ledger, Run, check_run_name
 from restrike.model import cost
 from restrike.model.pattern import compile_criteria
-from restrike.model.plan import Consumer, Estimate, Items, PlanWarning, TouchPlan
+from restrike.model.plan import Consumer, Estimate, Items, Planned, PlanWarning, TouchPlan
 from restrike.model.report import TouchReport
 from restrike.model.selection import KeyList, KeyQuery, Scan, Selection, Strand, identity, projected, strands
 from restrike.model.table import AttributeValue, TableInfo, canonical_key, key_value
@@ -46,25 +46,18 @@ class Saved(msgspec.Struct, frozen=True):
     wcu_per_item: float
 
 
-class Plan:
+class Plan(Planned[TouchPlan]):
     """What a touch would do (`data`), and the way to do it. Writes nothing until `execute`."""
 
     def __init__(
         self, request: TouchRequest, aws: Aws, table: TableInfo, data: TouchPlan, saved: Saved, spool: Path | None
     ) -> None:
         self.request = request
-        self.data = data
+        super().__init__(data)
         self._aws = aws
         self._table = table
         self._saved = saved
         self._spool = spool
-
-    @property
-    def warnings(self) -> tuple[PlanWarning, ...]:
-        return self.data.warnings
-
-    def as_json(self) -> dict[str, Any]:
-        return self.data.as_json()
 
     def execute(self, on_progress: OnProgress | None = None) -> TouchReport:
         """Runs it, or goes on with a run of that name; returns the report.
