@@ -216,7 +216,7 @@ def test_a_gap_is_told_by_every_plan_whose_window_touches_it(kept: Table) -> Non
     assert "nobody captured" in plan["gaps"][0]
     assert restrike(*replay, "--last", "1d", "--json").json["plan"]["gaps"] == []
     whole = restrike(*replay, "--execute", "--run", "a", "--json")
-    assert (whole.code, whole.json["delivered"], whole.json["gaps"]) == (4, 55, 1)
+    assert (whole.code, whole.json["delivered"], len(whole.json["gaps"])) == (4, 55, 1)
     assert restrike("replay", "archive:kept", "--to", "jsonl:out2", "--allow-gaps", "--execute").code == 0
     assert restrike("archive", "verify", "kept").code == 4
     assert "nobody captured" in restrike("archive", "stat", "kept").stdout

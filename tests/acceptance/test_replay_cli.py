@@ -15,6 +15,7 @@ import pytest
 from tests.acceptance.command import Result, restrike, runs, started
 from tests.integration import tables
 from tests.integration.tables import Table, run_name, until
+from tests.servers.faults import Trimmed, faulty
 
 REPORT = ["run", "verb", "source", "target", "state", "selected", "filtered", "delivered", "skipped_superseded"]
 REPORT += ["skipped_deleted", "failed", "batches", "invocations", "fidelity", "first", "last", "elapsed_s"]
@@ -422,6 +423,25 @@ def test_follow_begins_at_the_newest_end_and_keeps_its_place(dynamodb_local: str
     begun = probes.index(found[0])
     assert found == [*probes[begun:], *wanted]
     assert second.json["delivered"] == second.json["selected"] == len(found)
+
+
+def test_what_the_stream_has_lost_is_reported_by_shard_and_time_also_when_the_run_goes_on(dynamodb_local: str) -> None:
+    table = tables.create(dynamodb_local, ("pk", "S"), items=[{"pk": f"k{n}"} for n in range(30)])
+    with faulty(dynamodb_local) as proxy:
+        words = ("replay", f"stream:{table.name}", "--to", "jsonl:out", "--endpoint-url", proxy.endpoint_url)
+        planned = restrike(*words, "--json").json["plan"]
+        assert "2 that a shard allows" in planned["readers"]
+        proxy.script([Trimmed("GetRecords", skip=2, times=1)])  # the plan asks for two pages
+        first = restrike(*words, "--limit", "10", "--run", "r", "--execute", "--json")
+        assert first.code == 4, first
+        (lost,) = first.json["gaps"]
+        assert lost["shard"].startswith("shardId-")
+        assert lost["to"] == first.json["first"]
+        assert f"lost: {lost['shard']} from an unknown time to" in first.stderr
+        assert first.json["readers"] == planned["readers"]
+        second = restrike("runs", "resume", "r", "--json")
+        assert (second.code, second.json["state"], second.json["delivered"]) == (4, "COMPLETED", 30)
+        assert second.json["gaps"] == [lost]
 
 
 def test_records_follow_prints_what_comes(dynamodb_local: str) -> None:

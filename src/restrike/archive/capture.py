@@ -26,7 +26,7 @@ from restrike.archive.parquet import About, Answered, Opened, Row, Writer, encod
 from restrike.archive.places import last_files, opened
 from restrike.archive.state import CaptureState, KnownGap, Owner, ShardState, encoded, load, this_process, write_gap
 from restrike.aws import streams
-from restrike.aws.objects import LocalFolder, Store
+from restrike.aws.objects import Changed, LocalFolder, Store
 from restrike.aws.pages import AFTER_START_S, Page, Pages
 from restrike.aws.streams import RETENTION_S, Start, StreamInfo
 from restrike.aws.wire import Wire
@@ -235,7 +235,10 @@ class StreamCapture:
             if isinstance(self._store, LocalFolder):
                 for folder in {file.path.rpartition("/")[0] for file in files.values()}:
                     self._store.sweep(folder)
-            return {shard: (opened(self._store, file)[0].last, file.hour) for shard, file in files.items()}
+            try:
+                return {shard: (opened(self._store, file)[0].last, file.hour) for shard, file in files.items()}
+            except Changed as error:  # by a compaction, since it was listed: then it is looked for again
+                raise ServiceFault(f"{self._store.uri}/{error} changed while it was looked at") from None
 
         found = await self._patiently(look)
         for shard in floors:

@@ -103,7 +103,7 @@ def plan(request: CaptureRequest) -> Plan:
         archive=request.to,
         begins=_begins(options, state),
         ends="goes on until it is stopped" if request.follow else "the stream's end as it is when it starts",
-        readers=f"one more reader of the {streams.READERS_PER_SHARD} that a shard allows",
+        readers=streams.ONE_MORE_READER,
         usd_month_per_shard=round(reads * USD_PER_READ, 4) if request.follow else None,
         warnings=tuple(warnings),
         command=command(request),

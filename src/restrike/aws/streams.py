@@ -34,6 +34,7 @@ MAX_RECORDS = 1000  # the limit of GetRecords; a page is also at most 1 MB
 SHORT_PAGE = 100  # records; the largest are 400 KB with two images, so a full megabyte may hold one
 RETENTION_S = 24 * 3600.0
 READERS_PER_SHARD = 2  # the service's limit
+ONE_MORE_READER = f"one more reader of the {READERS_PER_SHARD} that a shard allows"
 IDLE_POLL_S = 0.25
 MAX_IDLE_POLL_S = 1.0
 REFRESH_SHARDS_S = 60.0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from restrike.archive.capture import CaptureTally
     from restrike.model.plan import CapturePlan, ReplayPlan, TouchPlan
     from restrike.model.report import CaptureReport, ReplayReport, TouchReport
+    from restrike.model.window import Gap
     from restrike.replaying.engine import ReplayProgress
     from restrike.touching.engine import Progress
 
@@ -284,10 +285,23 @@ def show_replay_report(report: ReplayReport) -> None:
     )
     if report.ended:
         click.echo(f"the source ended: {report.ended}", err=True)
-    if report.gaps:
-        click.echo(f"{report.gaps} gaps: the source has lost records", err=True)
+    if report.readers:
+        click.echo(f"it was {report.readers}", err=True)
+    for gap in report.gaps:
+        click.echo(f"lost: {_where_and_when(gap)}{gap.why}", err=True)
     if report.on_failure:
         click.echo(f"given up: {report.on_failure}; again with: restrike replay jsonl:{report.on_failure}", err=True)
+
+
+def _where_and_when(gap: Gap) -> str:
+    """The shard and, as far as they are known, the times of the records around the gap."""
+    from datetime import UTC, datetime
+
+    def time_of(moment_s: float | None) -> str:
+        return "an unknown time" if moment_s is None else f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    times = "" if gap.from_s is None and gap.to_s is None else f" from {time_of(gap.from_s)} to {time_of(gap.to_s)}"
+    return f"{gap.shard}{times}: " if gap.shard or times else ""
 
 
 def show_capture_plan(plan: CapturePlan) -> None:

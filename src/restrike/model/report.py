@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from restrike.model.window import Gap
+
 State = Literal["STARTING", "RUNNING", "CANCELLING", "COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED", "LIMITED"]
 
 
@@ -93,7 +95,10 @@ class TouchReport(msgspec.Struct):
 
 
 class ReplayReport(msgspec.Struct):
-    """The result of a replay. Counts are of records; `first_s` and `last_s` are creation times in epoch seconds."""
+    """The result of a replay. Counts are of records; `first_s` and `last_s` are creation times in epoch seconds.
+
+    `gaps` is what the source has lost. `readers` says what the replay was beside the stream's other readers.
+    """
 
     run: str
     source: str
@@ -113,9 +118,10 @@ class ReplayReport(msgspec.Struct):
     elapsed_s: float
     records_per_s: float
     ended: str
-    gaps: int
+    gaps: list[Gap]
     on_failure: str | None
     gaps_allowed: bool = False
+    readers: str | None = None
     verb: str = "replay"
 
     def as_json(self) -> dict[str, Any]:
@@ -140,7 +146,11 @@ class ReplayReport(msgspec.Struct):
             "elapsed_s": self.elapsed_s,
             "records_per_s": self.records_per_s,
             "ended": self.ended,
-            "gaps": self.gaps,
+            "gaps": [
+                {"shard": gap.shard, "from": _iso(gap.from_s), "to": _iso(gap.to_s), "why": gap.why}
+                for gap in self.gaps
+            ],
+            "readers": self.readers,
             "on_failure": self.on_failure,
         }
 

@@ -28,7 +28,7 @@ import msgspec
 from restrike.errors import DeliveryFailed, RestrikeError
 from restrike.model.record import Record, event
 from restrike.model.report import ReplayReport, State
-from restrike.model.window import Window
+from restrike.model.window import Gap, Window
 from restrike.replaying.delivery import Delivery, GivenUp, LaidDown, Policy, Tally
 from restrike.replaying.filters import Filter
 from restrike.replaying.lanes import BatchLimits, Floors, Lanes, Page, lane_of
@@ -76,6 +76,7 @@ class ReplayCounts(msgspec.Struct):
     first_s: float | None = None
     last_s: float | None = None
     target_bytes: int | None = None
+    lost: list[Gap] = []
 
 
 class Verdicts(Protocol):
@@ -145,6 +146,7 @@ class Replay:
         self._done_before = counts.delivered
         self._failed_before = counts.failed
         self._filtered_before = counts.filtered
+        self._lost_before = counts.lost
         self._on_failure = on_failure
         self._verdicts = verdicts
         self._on_progress = on_progress
@@ -400,6 +402,7 @@ class Replay:
         now = time.monotonic()
         self._counts.filtered = self._filtered_before + self._floors.filtered
         self._counts.target_bytes = self._target.size_bytes
+        self._counts.lost = self._lost()
         counts = msgspec.structs.replace(self._counts)
         if final or now - self._synced > SYNC_EVERY_S:
             self._synced = now
@@ -411,6 +414,10 @@ class Replay:
                 self._floors.moved.update(floors)
                 raise
         self._book.commit(counts=counts, floors=floors, lane_places=moved, elapsed_s=self._elapsed_s())
+
+    def _lost(self) -> list[Gap]:
+        """What the source has lost, also in earlier parts of the run; a gap that is found again is one."""
+        return [*self._lost_before, *(gap for gap in self._source.gaps if gap not in self._lost_before)]
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + time.monotonic() - self._started
@@ -453,7 +460,7 @@ class Replay:
             elapsed_s=round(elapsed_s, 3),
             records_per_s=round(counts.delivered / elapsed_s, 1) if elapsed_s else 0.0,
             ended=self._source.ended,
-            gaps=len(self._source.gaps),
+            gaps=self._lost(),
             on_failure=str(self._on_failure) if counts.failed else None,
         )
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from restrike.aws import dynamodb, lambda_
+from restrike.aws import dynamodb, lambda_, streams
 from restrike.aws.session import Aws
 from restrike.errors import AwsError, RestrikeError, SourceLacks, UsageError
 from restrike.ledger import Ledger, Run, check_run_name
@@ -37,7 +37,16 @@ from restrike.replaying.request import ReplayRequest, check, command
 from restrike.replaying.sources import Source, SourceInfo
 from restrike.replaying.sources.jsonl import STANDARD_INPUT
 from restrike.replaying.sources.stream import StreamSource
-from restrike.replaying.sources.uri import KINDS, JsonlUri, SourceUri, TableItems, TableUri, open_source, parse_source
+from restrike.replaying.sources.uri import (
+    KINDS,
+    JsonlUri,
+    SourceUri,
+    StreamUri,
+    TableItems,
+    TableUri,
+    open_source,
+    parse_source,
+)
 from restrike.replaying.superseded import Verdicts
 from restrike.replaying.targets import Target
 from restrike.replaying.targets.handler import HandlerTarget
@@ -211,6 +220,8 @@ def _execute(
         error.hint = f"{error.hint} What is done is saved. Go on with: restrike runs resume {run.name}".strip()
         raise
     ledger.set_state(run.name, report.state, report.ended)
+    if isinstance(parse_source(saved.request.source), StreamUri):
+        report.readers = streams.ONE_MORE_READER
     if report.gaps and saved.request.allow_gaps:
         report.gaps_allowed = True
     return report

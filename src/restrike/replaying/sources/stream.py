@@ -143,7 +143,7 @@ class StreamSource:
             table_name=info.table_name or None,
             stream_arn=info.arn,
             view_type=info.view_type,
-            readers=f"one more reader of the {streams.READERS_PER_SHARD} that a shard allows",
+            readers=streams.ONE_MORE_READER,
             warnings=warnings,
         )
         if self._follow:
