@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
@@ -86,6 +87,22 @@ def test_the_readmes_python_runs(shop: str) -> None:
     for block in blocks(ROOT / "README.md", "python"):
         answer = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=60)
         assert answer.stdout == "200 ['marker-stays']\n200 200\n", answer.stderr
+
+
+def test_duckdb_answers_the_queries_of_the_docs(shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    capture = ["capture", "orders", "--to", "kept", "--once", "--execute"]
+    subprocess.run([*RESTRIKE, *capture], check=True, capture_output=True, timeout=60)
+    by_hour, history = blocks(ROOT / "docs" / "archive.md", "sql")
+    with duckdb.connect() as database:
+        rows = database.sql(by_hour).fetchall()
+        assert sum(records for *_, records in rows) == 2000
+        assert {event for _, _, event, _ in rows} == {"INSERT"}
+        order = next(each for each in demo.orders() if each["order_id"]["S"] == "2021-01-22-140")
+        # Without the time, for which DuckDB's Python part wants one more package.
+        query = f"SELECT event_name, was, is_now FROM ({history.strip().removesuffix(';')})"
+        ((event, was, is_now),) = database.sql(query).fetchall()
+        assert (event, was, is_now) == ("INSERT", None, order["total"]["N"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
