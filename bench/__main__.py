@@ -1,5 +1,5 @@
 """`make bench`: what a touched item costs, beside the plain boto3 loops, against a stub of the service; and what
-a replayed record costs, beside doing it by hand.
+a replayed record costs, beside doing it by hand; and what an archive costs.
 
 Each figure is the median of several runs, each in a process of its own; the commands take turns, so that a
 machine that changes its speed changes it for all. Prints the table and writes `bench/results.md`.
@@ -14,6 +14,8 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 from bench.stub import Stub, running
 
 RUNS = 3
+WINDOW_RUNS = 9  # of some 30 ms each
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 600
 
@@ -121,16 +124,81 @@ def replay_rows(scale: float) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def archive_rows(scale: float) -> list[tuple[str, str, str, str]]:
+    """Rows for capture and for reading what it wrote."""
+    some, many = int(100_000 * scale), int(1_000_000 * scale)
+    runs: dict[int, list[dict[str, Any]]] = {1: [], 16: []}
+    keys: dict[int, list[dict[str, Any]]] = {60: [], 1: []}
+    for _ in range(RUNS):
+        for shards, measured in runs.items():
+            records = some // (1_000 * shards) * 1_000 * shards  # whole pages in every shard
+            measured.append(
+                measure(None, "bench.archive", "capture", "--records", str(records), "--shards", str(shards))
+            )
+        for files, measured in keys.items():
+            measured.append(measure(None, "bench.archive", "key", "--files", str(files)))
+    large = measure(None, "bench.archive", "capture", "--records", str(many))
+    windows: dict[int, list[dict[str, Any]]] = {days: [] for days in (max(3, int(30 * scale)), 3)}
+    long = max(windows)
+    with tempfile.TemporaryDirectory() as folder:
+        built = {
+            days: measure(None, "bench.archive", "build", "--folder", f"{folder}/{days}", "--days", str(days))
+            for days in windows
+        }
+        for _ in range(WINDOW_RUNS):
+            for days, measured in windows.items():
+                measured.append(measure(None, "bench.archive", "window", "--folder", f"{folder}/{days}"))
+
+    us = {shards: median_us(measured) for shards, measured in runs.items()}
+    mb = {shards: statistics.median(run["peak_rss_mb"] for run in measured) for shards, measured in runs.items()}
+    growth = large["peak_rss_mb"] / mb[1]
+    first_s = statistics.median(run["first_s"] for run in windows[long])
+    hours = max(run["hours"] for run in windows[long])
+    window_s = {days: statistics.median(run["wall_s"] for run in measured) for days, measured in windows.items()}
+    against_short = window_s[long] / window_s[3]
+    part = {files: measured[0]["fetched_bytes"] / measured[0]["hour_bytes"] for files, measured in keys.items()}
+    compaction_us = statistics.median(run["compaction_s"] / run["items"] * 1e6 for run in keys[1])
+    return [
+        ("capture, 1 shard", f"{us[1]:.1f} µs CPU a record", "≤ 12", met(us[1] <= 12)),
+        ("capture, 16 shards", f"{us[16]:.1f} µs CPU a record", "≤ 12", met(us[16] <= 12)),
+        (f"peak memory, {some:,} records", f"{mb[1]:.0f} MB", "≤ 192", met(mb[1] <= 192)),
+        (f"peak memory, {many:,} records", f"{large['peak_rss_mb']:.0f} MB", "≤ 192", met(large["peak_rss_mb"] <= 192)),
+        ("the second : the first", f"{growth:.2f}", "", ""),
+        ("peak memory, 16 shards", f"{mb[16]:.0f} MB", "", ""),
+        (
+            f"an hour out of {built[long]['items']:,} records in {long} days: hours of which files are opened",
+            f"{hours}",
+            "≤ 2",
+            met(hours <= 2),
+        ),
+        ("time to its first records", f"{first_s:.3f} s", "≤ 1", met(first_s <= 1)),
+        (f"the same hour, out of {long} days : out of 3", f"{against_short:.2f}", "≤ 1.2", met(against_short <= 1.2)),
+        ("one key in an hour, 60 files: bytes fetched", f"{part[60]:.1%}", "≤ 10 %", met(part[60] <= 0.1)),
+        ("one key in an hour, merged: bytes fetched", f"{part[1]:.1%}", "≤ 10 %", met(part[1] <= 0.1)),
+        ("reading an hour, 60 files", f"{median_us(keys[60]):.1f} µs CPU a record", "", ""),
+        ("reading an hour, merged", f"{median_us(keys[1]):.1f} µs CPU a record", "", ""),
+        ("compaction, 60 files to one", f"{compaction_us:.1f} µs CPU a record", "", ""),
+    ]
+
+
 def met(reached: bool) -> str:
     return "yes" if reached else "**no**"
+
+
+SECTIONS: dict[str, Callable[[float], list[tuple[str, str, str, str]]]] = {
+    "touch": touch_rows,
+    "replay": replay_rows,
+    "capture and archive": archive_rows,
+}
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the items, for a quick look")
+    parser.add_argument("--only", choices=list(SECTIONS), help="one section, and no file is written")
     given = parser.parse_args()
-    sections = [("touch", touch_rows(given.scale)), ("replay", replay_rows(given.scale))]
+    sections = [(name, rows(given.scale)) for name, rows in SECTIONS.items() if given.only in (None, name)]
     lines = [
         "# Benchmarks",
         "",
@@ -140,14 +208,15 @@ def main() -> None:
         "The figure is CPU, user and system, in the median of "
         f"{RUNS} runs. Touch: the service is a stub in its own process with",
         "canned pages of 400-byte items; scan and ledger are in it. Replay: records of 2 KB with both images, one",
-        "in ten filtered out, batches of 100; ledger in it.",
+        "in ten filtered out, batches of 100; ledger in it. Capture: pages of 1,000 records of 2 KB onto a local",
+        "disk, half of each image text that does not compress, --flush-mb 64.",
     ]
     for name, rows in sections:
         lines += ["", f"## {name}", "", "| | measured | to reach | reached |", "|---|---|---|---|"]
         lines += [f"| {' | '.join(row)} |" for row in rows]
     text = "\n".join(lines) + "\n"
     print(text)
-    if given.scale == 1.0:
+    if given.scale == 1.0 and given.only is None:
         (Path(__file__).parent / "results.md").write_text(text, encoding="utf-8")
 
 

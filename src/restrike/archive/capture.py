@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa
 
-from restrike.archive.layout import StreamName, file_path, hour_of
-from restrike.archive.parquet import About, Answered, Opened, Row, Writer, encode, row
+from restrike.archive.layout import HOUR_S, StreamName, file_path, hour_of
+from restrike.archive.parquet import About, Answered, Opened, Row, RunFile, Writer, row
 from restrike.archive.places import last_files, opened
 from restrike.archive.state import CaptureState, KnownGap, Owner, ShardState, encoded, load, this_process, write_gap
 from restrike.aws import streams
@@ -39,10 +41,13 @@ T = TypeVar("T")
 HEARTBEAT_S = 10.0
 STALE_S = 35.0
 """A capture in S3 that has not said for so long that it is at work is taken for dead."""
+BEGIN_S = 60.0
+"""What the stream forgets while a capture begins belongs to the gap before it."""
 UNSURE_S = 900.0
 """Who has not put a file of a shard for so long looks again where the archive is before it does."""
 ONCE_PATIENCE_S = 300.0
 FOLLOW_PATIENCE_S = RETENTION_S
+PAUSE_S = 5.0  # until a store that could not be reached is tried again
 PUTS_SIDE_BY_SIDE = 4
 MAX_COLLISIONS = 5
 FORGET_DONE_S = 2 * RETENTION_S
@@ -74,31 +79,41 @@ class CaptureTally(msgspec.Struct):
     waiting_for: str = ""
 
 
-class _Run:
-    """Records of one shard that will be one file."""
+class _File(msgspec.Struct):
+    """A file to put: its bytes, its first place, the hour that it is filed under, and its records."""
 
-    __slots__ = ("held_bytes", "hour", "rows")
-
-    def __init__(self, hour: int) -> None:
-        self.hour = hour
-        self.rows: deque[Row] = deque()
-        self.held_bytes = 0
+    data: bytes
+    first: int
+    hour: int
+    records: int
 
 
 class _Buffer:
     """What was read of a shard and is not yet put."""
 
-    __slots__ = ("done", "read_to_s", "runs", "since")
+    __slots__ = ("behind", "done", "read_to_s", "runs", "since")
 
     def __init__(self) -> None:
-        self.runs: deque[_Run] = deque()
+        self.runs: deque[tuple[int, RunFile]] = deque()  # with the hour that each is filed under
         self.since = 0.0  # monotonic time of the oldest record here
         self.read_to_s = 0.0
         self.done = False
+        self.behind = -1  # the place up to which another capture has put the shard meanwhile
+
+    def add(self, record: Row, about: About) -> int:
+        """Into the last run, or into a new one where the hour changes; returns the bytes that it takes."""
+        if record.place <= self.behind:
+            return 0
+        hour = hour_of(record.created_s)
+        if not self.runs or hour > self.runs[-1][0]:
+            if not self.runs:
+                self.since = time.monotonic()
+            self.runs.append((hour, RunFile(about)))
+        return self.runs[-1][1].add(record)
 
     @property
     def held_bytes(self) -> int:
-        return sum(run.held_bytes for run in self.runs)
+        return sum(run.held_bytes for _, run in self.runs)
 
 
 class StreamCapture:
@@ -131,9 +146,12 @@ class StreamCapture:
         self._state: CaptureState
         self._etag = ""
         self._parents: dict[str, str | None] = {}
+        self._walk: Pages | None = None
         self._buffers: dict[str, _Buffer] = {}
         self._verified: dict[str, float] = {}
         self._puts = asyncio.Semaphore(PUTS_SIDE_BY_SIDE)
+        # One thread: each would keep a heap of its own.
+        self._packer = ThreadPoolExecutor(1, "restrike-pack")
         self._saving = asyncio.Lock()
 
     def _now_s(self) -> float:
@@ -151,6 +169,7 @@ class StreamCapture:
             try:
                 return await self._capture(after, beating)
             finally:
+                self._packer.shutdown(wait=False)
                 beating.cancel()
                 await asyncio.gather(beating, return_exceptions=True)
                 with contextlib.suppress(RestrikeError):  # whatever went wrong is told already
@@ -181,10 +200,19 @@ class StreamCapture:
         floors = {shard_id: self._floor(shard_id) if shard_id in state.shards else 0 for shard_id in open_ended}
         for shard_id, (last, hour) in (await self._last_places(floors)).items():
             after[shard_id] = max(last, after.get(shard_id, 0))
-            self._shard(shard_id).last = str(after[shard_id])
-            self._shard(shard_id).hour = hour
+            shard = self._shard(shard_id)
+            shard.last, shard.hour = str(after[shard_id]), hour
+            shard.read_to_s = max(shard.read_to_s, hour * HOUR_S)
+        if known is None and after:
+            # The state was lost, not the files: this is no first capture.
+            state.latest, state.since_s, self._resumed = False, None, True
         await self._claim_pause()
-        await self._save(owner=self._owner)
+        for shard_id, shard in state.shards.items():
+            if shard_id not in listed and not shard.done:
+                # Closed for a day: what of it was not read is in the gap.
+                shard.done = True
+                after[shard_id] = DRAINED
+        await self._save(owner=self._owner, call=self._patiently)
         return after
 
     async def _create_state(self) -> None:
@@ -250,6 +278,7 @@ class StreamCapture:
         state, horizon_s = self._state, self._opened_s - RETENTION_S
         if state.oldest_s >= horizon_s:
             return
+        horizon_s += BEGIN_S
         behind = tuple(sorted(each for each, shard in state.shards.items() if not shard.done))
         await self._claim(
             state.oldest_s, horizon_s, behind, "no capture ran, and the stream forgot what was not read within 24 hours"
@@ -266,19 +295,29 @@ class StreamCapture:
     def _shard(self, shard_id: str) -> ShardState:
         known = self._state.shards.get(shard_id)
         if known is None:
-            # A child of which nothing is known yet: it cannot be older than what was last looked at.
-            known = self._state.shards[shard_id] = ShardState(self._state.oldest_s)
+            known = self._state.shards[shard_id] = ShardState(min(self._state.oldest_s, self._unread_from_s()))
         return known
+
+    def _unread_from_s(self) -> float:
+        """Where a shard begins of which nothing was read yet: with what the stream remembers."""
+        return self._now_s() - RETENTION_S + BEGIN_S
 
     def _floor(self, shard_id: str) -> int:
         """The hour before which the shard's last file cannot be."""
-        known = self._shard(shard_id)
+        known = self._state.shards.get(shard_id)
+        if known is None:
+            return hour_of(self._unread_from_s()) - 1
         return (hour_of(known.read_to_s) if known.hour is None else known.hour) - 1
 
     def _loses(self, shard_id: str) -> bool:
         """Whether what the stream has forgotten of the shard can be missing in the archive."""
         known = self._state.shards.get(shard_id)
-        read_to_s = known.read_to_s if known is not None else self._state.saved_s
+        if known is not None:
+            read_to_s = known.read_to_s
+        elif shard_id in self._buffers:
+            read_to_s = self._buffers[shard_id].read_to_s or self._state.saved_s
+        else:
+            read_to_s = self._state.saved_s
         return read_to_s < self._now_s() - RETENTION_S
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
@@ -287,6 +326,7 @@ class StreamCapture:
         state, options = self._state, self._options
         since_s = state.began_s if state.latest else state.since_s
         lost: list[Gap] = []
+        claimed = 0
         walk = Pages(
             self._wire,
             self._info.arn,
@@ -302,6 +342,7 @@ class StreamCapture:
             patience_s=FOLLOW_PATIENCE_S if options.follow else ONCE_PATIENCE_S,
             idle_poll_s=options.poll_s if options.follow else None,
         )
+        self._walk = walk
         stopping = asyncio.create_task(self._stop.wait())
         try:
             async with contextlib.aclosing(walk.pages(after)) as pages:
@@ -321,13 +362,15 @@ class StreamCapture:
                             break
                         if getting.done():
                             try:
-                                self._take(getting.result())
+                                await self._take(getting.result())
                             except StopAsyncIteration:
                                 ended = walk.why()
                                 break
+                            except RestrikeError:
+                                await self._flush(list(self._buffers))  # asked later, the stream may have forgotten
+                                raise
                             getting = asyncio.ensure_future(anext(pages))
-                        while lost:
-                            await self._claim_lost(lost.pop(0))
+                        claimed = await self._claim_lost(lost, claimed)
                         await self._flush_due()
                 finally:
                     getting.cancel()
@@ -335,42 +378,41 @@ class StreamCapture:
                         await getting
         finally:
             stopping.cancel()
-        while lost:
-            await self._claim_lost(lost.pop(0))
+        await self._claim_lost(lost, claimed)
         await self._flush(list(self._buffers))
         if ended != "stopped" and all(shard.done for shard in state.shards.values()) and not walk.open:
             state.ended = ended
         return ended
 
-    async def _claim_lost(self, gap: Gap) -> None:
-        known = self._state.shards.get(gap.shard)
-        from_s = known.read_to_s if known is not None else self._state.oldest_s
-        horizon_s = self._now_s() - RETENTION_S
-        await self._claim(from_s, gap.to_s or horizon_s, (gap.shard,), gap.why)
-        self._shard(gap.shard).read_to_s = max(from_s, horizon_s)
+    async def _claim_lost(self, lost: list[Gap], claimed: int) -> int:
+        """Writes down those that are not yet; returns how many there are. The list stays: the walk fills it in."""
+        for gap in lost[claimed:]:
+            known = self._state.shards.get(gap.shard)
+            from_s = known.read_to_s if known is not None else self._state.oldest_s
+            horizon_s = self._now_s() - RETENTION_S
+            await self._claim(from_s, gap.to_s or horizon_s, (gap.shard,), gap.why)
+            self._shard(gap.shard).read_to_s = max(from_s, horizon_s)
+            claimed += 1
+        return claimed
 
-    def _take(self, page: Page) -> None:
+    async def _take(self, page: Page) -> None:
         """Into the runs of its shard. A page's records are in order, and none of them was there before."""
         buffer = self._buffers.get(page.shard)
         if buffer is None:
             buffer = self._buffers[page.shard] = _Buffer()
-        tally = self._tally
-        records: list[Row] = page.records
-        for record in records:
-            hour = hour_of(record.created_s)
-            if not buffer.runs or hour > buffer.runs[-1].hour:
-                if not buffer.runs:
-                    buffer.since = time.monotonic()
-                buffer.runs.append(_Run(hour))
-            run = buffer.runs[-1]
-            run.rows.append(record)
-            held = record.held_bytes
-            run.held_bytes += held
-            tally.held_bytes += held
+            if page.shard not in self._parents and self._walk is not None:
+                self._parents[page.shard] = self._walk.parent(page.shard)
+        tally, about = self._tally, self._about(page.shard)
+        for record in page.records:
+            tally.held_bytes += buffer.add(record, about)
+        if buffer.runs and buffer.runs[-1][1].full:
+            await self._in_packer(buffer.runs[-1][1].pack)
         buffer.read_to_s = max(buffer.read_to_s, page.read_to_s)
         buffer.done = buffer.done or page.last
         if not buffer.runs:
             self._settle(page.shard, buffer)
+        elif buffer.done:
+            buffer.since = -math.inf  # now: no file of a child before the last of its parent
         tally.lag_s = self._lag_s()
 
     def _settle(self, shard_id: str, buffer: _Buffer) -> None:
@@ -382,7 +424,7 @@ class StreamCapture:
             del self._buffers[shard_id]
 
     def _lag_s(self) -> float | None:
-        reading = [buffer.read_to_s for buffer in self._buffers.values()]
+        reading = [buffer.read_to_s for buffer in self._buffers.values() if buffer.read_to_s]
         return max(0.0, self._now_s() - min(reading)) if reading else None
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────
@@ -426,39 +468,49 @@ class StreamCapture:
         buffer = self._buffers[shard]
         async with self._puts:
             while buffer.runs:
-                await self._put_run(shard, buffer.runs[0])
-                self._tally.held_bytes -= buffer.runs[0].held_bytes
-                buffer.runs.popleft()
+                hour, run = buffer.runs.popleft()
+                await self._put_run(shard, hour, run, buffer)
+                self._tally.held_bytes -= run.held_bytes
         self._settle(shard, buffer)
 
-    async def _put_run(self, shard: str, run: _Run) -> None:
+    async def _put_run(self, shard: str, hour: int, run: RunFile, buffer: _Buffer) -> None:
         if time.time() - self._verified.get(shard, 0.0) > UNSURE_S:
-            last = (await self._last_places({shard: self._floor(shard)})).get(shard)
-            if last is not None and last[0] >= run.rows[0].place:
+            found = (await self._last_places({shard: self._floor(shard)})).get(shard)
+            if found is not None and found[0] >= run.first:
                 raise self._another(None)
-        first_s, last_s, records = run.rows[0].created_s, run.rows[-1].created_s, len(run.rows)
-        first, hour = run.rows[0].place, run.hour
-        last_number = run.rows[-1].sequence_number
-        about = self._about(shard)
-        data = await asyncio.to_thread(encode, run.rows, about)
-        for _ in range(MAX_COLLISIONS):
-            path = file_path(self._stream, hour, shard, first)
-            if await self._patiently(lambda path=path, data=data: self._store.create(path, data)):  # type: ignore[misc]  # bound now
-                break
-            behind = await self._behind_the_winner(shard, data, about)
-            if behind is None:
-                break  # it is there already
-            data, first, hour, records = behind
-        else:
-            raise self._another(None)
+        about, last = self._about(shard), max(run.last, buffer.behind)
+        files = [_File(await self._in_packer(run.finish), run.first, hour, run.records)]
+        if run.first <= buffer.behind:
+            files = await asyncio.to_thread(_rest, files[0].data, about, buffer.behind)
+        tally = self._tally
+        collisions = 0
+        while files:
+            file = files[0]
+            path = file_path(self._stream, file.hour, shard, file.first)
+            if not await self._patiently(lambda path=path, data=file.data: self._store.create(path, data)):  # type: ignore[misc]  # bound now
+                collisions += 1
+                if collisions > MAX_COLLISIONS:
+                    raise self._another(None)
+                place = await self._place_of_the_winner(shard)
+                buffer.behind = max(buffer.behind, place)
+                if place != last:
+                    files = [rest for each in files for rest in await asyncio.to_thread(_rest, each.data, about, place)]
+                    last = max(last, place)
+                    continue
+                files = files[:1]  # it is there already
+            files.pop(0)
+            hour = file.hour
+            tally.records += file.records
+            tally.files += 1
+            tally.written_bytes += len(file.data)
+        state = self._shard(shard)
+        state.last, state.hour, state.read_to_s = str(last), hour, max(state.read_to_s, run.last_s)
         self._verified[shard] = time.time()
-        state, tally = self._shard(shard), self._tally
-        state.last, state.hour = last_number, hour
-        tally.records += records
-        tally.files += 1
-        tally.written_bytes += len(data)
-        tally.first_s = first_s if tally.first_s is None else min(tally.first_s, first_s)
-        tally.last_s = last_s if tally.last_s is None else max(tally.last_s, last_s)
+        tally.first_s = run.first_s if tally.first_s is None else min(tally.first_s, run.first_s)
+        tally.last_s = run.last_s if tally.last_s is None else max(tally.last_s, run.last_s)
+
+    async def _in_packer(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._packer, work)
 
     def _about(self, shard: str) -> About:
         return About(
@@ -470,11 +522,11 @@ class StreamCapture:
             parent_shard=self._parents.get(shard),
         )
 
-    async def _behind_the_winner(self, shard: str, data: bytes, about: About) -> tuple[bytes, int, int, int] | None:
-        """What of a file is behind what the archive holds by now: the file, its first number, hour and records.
+    async def _place_of_the_winner(self, shard: str) -> int:
+        """The last place of the shard that the archive holds, now that a name of ours is taken.
 
-        None where nothing is. Raises UsageError where another capture is at work: it will go on.
-        The other may be this process: an answer that was lost, and a put that was tried again.
+        Raises UsageError where another capture is at work: it will go on. The winner may be this process: an answer
+        that was lost, and a put that was tried again; or a capture that was taken for dead, and put what it held.
         """
         found = await self._patiently(lambda: load(self._store, self._stream))
         if found is not None and found[0].owner not in (None, self._owner):
@@ -482,7 +534,7 @@ class StreamCapture:
         place = (await self._last_places({shard: self._floor(shard)})).get(shard)
         if place is None:
             raise self._another(None)
-        return await asyncio.to_thread(_rest, data, about, place[0])
+        return place[0]
 
     # ── the state ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -493,7 +545,9 @@ class StreamCapture:
             with contextlib.suppress(Unreachable, Throttled, ServiceFault):
                 await self._save(owner=self._owner)
 
-    async def _save(self, *, owner: Owner | None) -> None:
+    async def _save(
+        self, *, owner: Owner | None, call: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread
+    ) -> None:
         async with self._saving:
             state = self._state
             state.owner, state.saved_s = owner, self._now_s()
@@ -504,13 +558,14 @@ class StreamCapture:
             ]:
                 del state.shards[shard_id]  # the stream has forgotten it too
             data = encoded(state)
-            etag = await asyncio.to_thread(self._store.replace, self._stream.state_path, data, self._etag)
+            etag = await call(lambda: self._store.replace(self._stream.state_path, data, self._etag))
             if etag is None:
-                found = await asyncio.to_thread(load, self._store, self._stream)
+                found = await call(lambda: load(self._store, self._stream))
                 if found is None or found[0].owner not in (None, self._owner):
                     raise self._another(found[0].owner if found is not None else None)
                 # Our own put, whose answer was lost; or one who has ended since.
-                etag = await asyncio.to_thread(self._store.replace, self._stream.state_path, data, found[1])
+                now = found[1]
+                etag = await call(lambda: self._store.replace(self._stream.state_path, data, now))
                 if etag is None:
                     raise self._another(None)
             self._etag = etag
@@ -526,29 +581,27 @@ class StreamCapture:
                     raise
                 self._tally.waiting_for = error.message
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), 5.0)
+                    await asyncio.wait_for(self._stop.wait(), PAUSE_S)
             else:
                 self._tally.waiting_for = ""
                 return answer
 
 
-def _rest(data: bytes, about: About, last: int) -> tuple[bytes, int, int, int] | None:
-    """The records of a file behind a place, as a file of its own."""
+def _rest(data: bytes, about: About, last: int) -> list[_File]:
+    """The records of a file behind a place, as files of their own, cut where the hour changes."""
     whole = Opened(pa.BufferReader(data), about.shard)
-    writer = Writer(about, whole.records)
-    first, first_s, final, records = "", 0.0, "", 0
-    for group in range(whole.groups):
-        batch = whole.batch(group)
-        numbers = batch.column("sequence_number").to_pylist()
-        kept = [number for number, text in enumerate(numbers) if int(text) > last]
-        if not kept:
-            continue
-        rest = batch.take(kept)
-        if not first:
-            first, first_s = numbers[kept[0]], batch.column("created_at")[kept[0]].as_py().timestamp()
-        final, records = numbers[kept[-1]], records + len(kept)
-        for each in rest.to_batches():
-            writer.add_batch(each)
-    if not first:
-        return None
-    return writer.finish(first, final), int(first), hour_of(first_s), records
+    table = pa.concat_tables([whole.batch(group) for group in range(whole.groups)])
+    numbers = table.column("sequence_number").to_pylist()
+    begins: list[tuple[int, int]] = []
+    for at, (number, created) in enumerate(zip(numbers, table.column("created_at").to_pylist(), strict=True)):
+        hour = hour_of(created.timestamp())
+        if int(number) > last and (not begins or hour > begins[-1][1]):
+            begins.append((at, hour))
+    files = []
+    for (begin, hour), (end, _) in zip(begins, [*begins[1:], (len(numbers), 0)], strict=False):
+        writer = Writer(about, whole.records)
+        for batch in table.slice(begin, end - begin).to_batches():
+            writer.add_batch(batch)
+        data = writer.finish(numbers[begin], numbers[end - 1])
+        files.append(_File(data, int(numbers[begin]), hour, end - begin))
+    return files

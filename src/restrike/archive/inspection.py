@@ -173,49 +173,57 @@ class _Verifying:
 
     def _as_it_is(self, file: DataFile) -> None:
         """The file or, where a compaction has merged it meanwhile, the one that holds it now."""
+        verdict, now = self._verdict, file
         for _ in range(MAX_CHANGES):
+            before = verdict.files, verdict.records, len(verdict.problems)
             try:
-                self._file(file)
+                self._file(now, file)
             except Changed:
-                now = [each for each in self._reader.files_of_hour(file.hour) if each.shard == file.shard]
-                heirs = [each for each in now if each.first <= file.first]
+                verdict.files, verdict.records = before[:2]
+                del verdict.problems[before[2] :]
+                there = [each for each in self._reader.files_of_hour(file.hour) if each.shard == file.shard]
+                heirs = [each for each in there if each.first <= file.first]
                 if not heirs:
                     raise damaged(file.path, "it is gone") from None
-                file = max(heirs)
+                now = max(heirs)
             else:
                 return
         raise damaged(file.path, "it changes all the time")
 
-    def _file(self, file: DataFile) -> None:
+    def _file(self, file: DataFile, asked: DataFile) -> None:
+        """A file; where it is not the one that was asked for, that one is a part of it by now."""
         found, _ = opened(self._store, file)
-        last = self._last.get(file.shard)
-        if last is not None and found.last <= last and self._before[file.shard].first == file.first:
-            return  # it is known, as it is
-        if last is not None and file.first <= last and self._before[file.shard].first != file.first:
-            self._overlap(file, found, last)
-            return
-        self._verdict.files += 1
-        parent = found.about.parent_shard
-        if parent is not None and self._last.get(parent, -1) >= file.first:
-            self._problem(f"{found.path}: begins before its parent {parent} ends")
-        number: int = self._rows(file, found)
-        self._last[file.shard] = number
+        last = self._last.get(file.shard, -1)
+        if file.path != asked.path and found.last < asked.first:
+            raise damaged(asked.path, "it is gone")
+        if file.first <= last:
+            if file.path == asked.path:
+                self._overlap(file, found, last)
+                return
+            if found.last <= last:
+                return
+        else:
+            self._verdict.files += 1
+            parent = found.about.parent_shard
+            if parent is not None and self._last.get(parent, -1) >= file.first:
+                self._problem(f"{found.path}: begins before its parent {parent} ends")
+        self._last[file.shard] = self._rows(file, found, last)
         self._before[file.shard] = file
 
     def _overlap(self, file: DataFile, found: Opened, last: int) -> None:
         """A file that begins within the one before it: covered by it, or twice the same."""
         before = self._before[file.shard]
-        if found.last <= last and set(numbers(found)) <= set(numbers(opened(self._store, before)[0])):
+        holding = [each for each in self._reader.files_of_hour(file.hour) if each.path == before.path]
+        if found.last <= last and holding and set(numbers(found)) <= set(numbers(opened(self._store, holding[0])[0])):
             self._verdict.covered.append(found.path)
         else:
             self._problem(f"{found.path}: holds again what {before.path} holds")
 
-    def _rows(self, file: DataFile, found: Opened) -> int:
-        """Checks the records of a file; returns the last sequence number."""
+    def _rows(self, file: DataFile, found: Opened, counted: int) -> int:
+        """Checks the records of a file, and counts those behind that number; returns the last sequence number."""
         number: int = -1
         for group in range(found.groups):
             batch = found.batch(group)
-            self._verdict.records += batch.num_rows
             for place, shard, created, keys, told, new, old in zip(
                 (int(each) for each in batch.column("sequence_number").to_pylist()),
                 batch.column("shard_id").to_pylist(),
@@ -239,6 +247,7 @@ class _Verifying:
                     self._problem(f"{where}: its key and its key_hash differ")
                 if any(image is not None and not _is_object(image) for image in (new, old)):
                     self._problem(f"{where}: an image is no JSON object")
+                self._verdict.records += place > counted
                 number = place
                 if len(self._verdict.problems) >= MAX_PROBLEMS:
                     return number

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
-from collections import deque
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -197,19 +197,66 @@ class Writer:
         return self._sink.getvalue()
 
 
-def encode(rows: deque[Row], about: About) -> bytes:
-    """A file of those rows, which are taken out as they are written."""
-    first = rows[0].sequence_number
-    average_bytes = sum(each.held_bytes for each in rows) / len(rows)
-    writer = Writer(about, min(len(rows), ROW_GROUP_RECORDS, int(ROW_GROUP_BYTES / average_bytes) + 1))
-    while rows:
-        group: list[Row] = []
-        size = 0
-        while rows and size < ROW_GROUP_BYTES and len(group) < ROW_GROUP_RECORDS:
-            size += rows[0].held_bytes
-            group.append(rows.popleft())
-        writer.add(group)
-    return writer.finish(first, group[-1].sequence_number)
+class RunFile:
+    """A run of records that becomes a file. It is packed a row group at a time, so that memory holds the packed bytes
+    and what waits for the next row group.
+
+    `first` and `last` are places, `first_s` and `last_s` the creation times of the same records; `held_bytes` is what
+    all of its records took before they were packed.
+    """
+
+    def __init__(self, about: About) -> None:
+        self.records = 0
+        self.held_bytes = 0
+        self.first = self.last = -1
+        self.first_s = self.last_s = 0.0
+        self._about = about
+        self._numbers = ["", ""]
+        self._waiting: list[Row] = []
+        self._waiting_bytes = 0
+        self._writer: Writer | None = None
+
+    def add(self, record: Row) -> int:
+        """Returns the bytes that it takes."""
+        if not self.records:
+            self.first, self.first_s, self._numbers[0] = record.place, record.created_s, record.sequence_number
+        self.last, self.last_s, self._numbers[1] = record.place, record.created_s, record.sequence_number
+        held = record.held_bytes
+        self.records += 1
+        self.held_bytes += held
+        self._waiting.append(record)
+        self._waiting_bytes += held
+        return held
+
+    @property
+    def full(self) -> bool:
+        """Whether a row group waits to be packed."""
+        return self._waiting_bytes >= ROW_GROUP_BYTES or len(self._waiting) >= ROW_GROUP_RECORDS
+
+    def pack(self) -> None:
+        """What waits, as a row group. For a thread."""
+        if not self._waiting:
+            return
+        if self._writer is None:
+            self._writer = Writer(self._about, len(self._waiting))
+        self._writer.add(self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
+
+    def finish(self) -> bytes:
+        """The whole file. For a thread."""
+        self.pack()
+        assert self._writer is not None, "a run has records"
+        return self._writer.finish(*self._numbers)
+
+
+def encode(rows: Iterable[Row], about: About) -> bytes:
+    """A file of those rows, of which there is at least one."""
+    run = RunFile(about)
+    for each in rows:
+        run.add(each)
+        if run.full:
+            run.pack()
+    return run.finish()
 
 
 class Damaged(SourceLacks):

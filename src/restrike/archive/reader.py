@@ -7,7 +7,6 @@ being merged with others is read once.
 
 from __future__ import annotations
 
-import heapq
 import math
 import re
 import time
@@ -132,14 +131,13 @@ class Reader:
                 ceilings = self._ceilings(rest)
                 hours = iter(rest[1:])
             following = next(hours, None)
-            for file in self.files_of_hour(hour):
-                if ceilings is None or file.first <= ceilings.get(file.shard, -1):
-                    heapq.heappush(waiting, file)
-            # A file of the hour before may belong behind one of this hour, and the other way round.
-            if following == hour + 1:
-                yield from _until_hour(waiting, hour - 1)
-            else:
-                yield from _until_hour(waiting, hour)
+            waiting += [
+                file
+                for file in self.files_of_hour(hour)
+                if ceilings is None or file.first <= ceilings.get(file.shard, -1)
+            ]
+            if following is not None:
+                yield from _until_hour(waiting, following - 3)  # the two hours behind are listed
         yield from _until_hour(waiting, math.inf)
 
     def _live_from(self) -> float:
@@ -259,13 +257,21 @@ class _Ahead:
 LOOK_AHEAD = 200
 
 
-def _until_hour(waiting: list[DataFile], hour: float) -> Iterator[DataFile]:
-    """Takes files out, by their first number, until none of that hour or of one before is left."""
-    left = sum(1 for each in waiting if each.hour <= hour)
-    while left:
-        file = heapq.heappop(waiting)
-        left -= file.hour <= hour
-        yield file
+def _until_hour(waiting: list[DataFile], hour: float) -> list[DataFile]:
+    """Takes out the files of that hour and of those before, and what is to be read before them, by their first number.
+
+    A straggler's file is filed an hour early. What it follows lies in the hour behind: of the same shard, or of its
+    parent, known by its number. Only the files of one lineage have numbers that tell something of each other, so
+    that what is taken for the number alone may be a straggler's file again: what that follows is taken as well.
+    """
+    highest = max((each.first for each in waiting if each.hour <= hour), default=-1)
+    ends: dict[str, int] = {}
+    for each in waiting:
+        if each.hour <= hour or (each.hour <= hour + 1 and each.first <= highest):
+            ends[each.shard] = max(each.first, ends.get(each.shard, -1))
+    taken = sorted(each for each in waiting if each.first <= ends.get(each.shard, -1))
+    waiting[:] = [each for each in waiting if each.first > ends.get(each.shard, -1)]
+    return taken
 
 
 def _bounds(window: Window) -> tuple[int | None, int | None]:

@@ -16,7 +16,7 @@ from restrike.aws.wire import Wire
 from restrike.errors import ServiceFault
 from restrike.model.window import DRAINED, Gap
 
-QUEUED_PAGES = 4
+QUEUED_PAGES = 2
 QUIET_PAGES = 5  # empty ones in a row, and
 QUIET_S = 3.0  # seconds between the first and the last of them: an open shard's end
 AFTER_START_S = 1.0
@@ -30,7 +30,7 @@ class Page(msgspec.Struct, frozen=True):
     """Records of one shard, in order; none where the shard had none to give.
 
     `read_to_s`: all that the shard got before (epoch seconds by the service's clock) is in this page or was in one
-    before it. `last`: the shard is closed, and nothing more will come.
+    before it; 0 where that is not known. `last`: the shard is closed, and nothing more will come.
     """
 
     shard: str
@@ -42,14 +42,16 @@ class Page(msgspec.Struct, frozen=True):
 class _Shard:
     """How far one shard is read."""
 
-    __slots__ = ("empty_pages", "gap", "last_s", "place", "quiet_since")
+    __slots__ = ("empty_pages", "gap", "idle_pages", "idle_since", "last_s", "place", "quiet_since")
 
     def __init__(self, place: int) -> None:
         self.place = place
         self.last_s: float | None = None  # creation time of the last record
         self.gap: int | None = None  # which of the gaps waits for its end
-        self.empty_pages = 0
+        self.empty_pages = 0  # that count for the end
         self.quiet_since = 0.0
+        self.idle_pages = 0
+        self.idle_since = 0.0
 
 
 class Pages(Walk):
@@ -174,10 +176,10 @@ class Pages(Walk):
         if not records:
             if not last:
                 self._empty_page(shard_id, shard)
-            await self._queue.put(Page(shard_id, [], asked_s, last))
+            read_to_s = asked_s if last or self._idles(shard) else shard.last_s or 0.0
+            await self._queue.put(Page(shard_id, [], read_to_s, last))
             return None
-        shard.empty_pages = 0
-        full = len(records) >= streams.SHORT_PAGE
+        shard.empty_pages = shard.idle_pages = 0
         try:
             page = [self._record(shard_id, record) for record in records]
         except (msgspec.MsgspecError, ValueError) as error:
@@ -186,7 +188,7 @@ class Pages(Walk):
             ) from None
         records.clear()  # the page's megabyte: the records have their own bytes
         position: str = page[-1].sequence_number
-        read_to_s = page[-1].created_s if full else asked_s
+        read_to_s = asked_s if last else page[-1].created_s
         if page[0].place <= shard.place:
             page = [record for record in page if record.place > shard.place]
         page = self._before_the_end(shard_id, page)
@@ -217,6 +219,14 @@ class Pages(Walk):
                 self._ends["a newer record"] += 1
                 return page[:number]
         return page
+
+    def _idles(self, shard: _Shard) -> bool:
+        """Whether the shard has nothing more to give. A single empty page, or a short one, does not say so."""
+        shard.idle_pages += 1
+        now = time.monotonic()
+        if shard.idle_pages == 1:
+            shard.idle_since = now
+        return shard.idle_pages >= self._quiet_pages and now - shard.idle_since >= self._quiet_s
 
     def _empty_page(self, shard_id: str, shard: _Shard) -> None:
         """Counts them while an open shard's end is awaited."""

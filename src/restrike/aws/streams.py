@@ -266,6 +266,11 @@ class Walk(abc.ABC):
         """Whether to end, now that no shard is left to read."""
         return self._to_the_end
 
+    def parent(self, shard_id: str) -> str | None:
+        """The shard's parent, as far as it is known."""
+        shard = self._shards.get(shard_id)
+        return shard.parent_shard_id if shard is not None else None
+
     def _leave(self, shard_id: str) -> None:
         """Reads no further in that shard, nor in its children."""
         self._left.add(shard_id)
@@ -463,12 +468,12 @@ class Walk(abc.ABC):
                     page = decode(self._decoder, body, "GetRecords")
                     del body  # a megabyte, while the page waits to be taken
                     iterator = page.next_iterator
+                    quiet = not page.records  # now: whoever takes the page may empty the list
                     position = await self._take(shard_id, page.records, last=iterator is None)
                     if position is not None:
                         self._positions[shard_id] = position
                     if shard_id in self._left:
                         return
-                    quiet = not page.records
             if quiet:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 1.5, self._idle_poll_s)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from restrike.archive.layout import HOUR_S, StreamName, hour_of, iso
+from restrike.archive.parquet import Damaged
 from restrike.archive.places import opened
 from restrike.archive.reader import Reader, open_archive
 from restrike.archive.state import gaps
@@ -82,6 +83,11 @@ class ArchiveSource:
                 try:
                     found, _ = opened(self._store, file)
                 except Changed:
+                    continue
+                except Damaged as error:
+                    if not self._skips_damaged:
+                        raise
+                    self.gaps.append(Gap(file.shard, None, None, error.message))
                     continue
                 files += 1
                 view_type, arn = found.about.view_type, found.about.stream_arn
