@@ -65,7 +65,7 @@ class CaptureOptions(msgspec.Struct, frozen=True):
 
 
 class CaptureTally(msgspec.Struct):
-    """What was captured so far, by this process. Times in epoch seconds, `lag_s` behind the service's clock."""
+    """What was captured so far, by this process. Times in epoch seconds; all that came before `read_to_s` was read."""
 
     records: int = 0
     files: int = 0
@@ -73,10 +73,15 @@ class CaptureTally(msgspec.Struct):
     gaps: int = 0
     shards: int = 0
     held_bytes: int = 0
-    lag_s: float | None = None
+    read_to_s: float | None = None
     first_s: float | None = None
     last_s: float | None = None
     waiting_for: str = ""
+
+    @property
+    def lag_s(self) -> float | None:
+        """How far behind now; None where nothing was read yet."""
+        return None if self.read_to_s is None else max(0.0, time.time() - self.read_to_s)
 
 
 class _File(msgspec.Struct):
@@ -286,6 +291,7 @@ class StreamCapture:
         for shard in state.shards.values():
             shard.read_to_s = max(shard.read_to_s, horizon_s)
         state.saved_s = max(state.saved_s, horizon_s)
+        state.heard_s = max(state.heard_s, horizon_s) if state.heard_s else 0.0
 
     async def _claim(self, from_s: float, to_s: float, shards: tuple[str, ...], cause: str) -> None:
         gap = KnownGap(self._info.arn, from_s, max(from_s, to_s), shards, cause)
@@ -295,12 +301,17 @@ class StreamCapture:
     def _shard(self, shard_id: str) -> ShardState:
         known = self._state.shards.get(shard_id)
         if known is None:
-            known = self._state.shards[shard_id] = ShardState(min(self._state.oldest_s, self._unread_from_s()))
+            parent = self._state.shards.get(self._parents.get(shard_id) or "")
+            # All of a child comes behind its parent.
+            begins_s = parent.read_to_s if parent is not None and parent.done else self._unread_from_s()
+            known = self._state.shards[shard_id] = ShardState(min(self._state.oldest_s, begins_s))
         return known
 
     def _unread_from_s(self) -> float:
-        """Where a shard begins of which nothing was read yet: with what the stream remembers."""
-        return self._now_s() - RETENTION_S + BEGIN_S
+        """Where a shard begins of which nothing was read yet: with what the stream remembers of what is wanted."""
+        state = self._state
+        wanted_s = state.began_s if state.latest else state.since_s or 0.0
+        return max(self._now_s() - RETENTION_S + BEGIN_S, self._info.created_s or 0.0, wanted_s)
 
     def _floor(self, shard_id: str) -> int:
         """The hour before which the shard's last file cannot be."""
@@ -402,6 +413,8 @@ class StreamCapture:
             buffer = self._buffers[page.shard] = _Buffer()
             if page.shard not in self._parents and self._walk is not None:
                 self._parents[page.shard] = self._walk.parent(page.shard)
+            self._shard(page.shard)  # from now on it is known that there is something to read
+        self._state.heard_s = max(self._state.heard_s, page.read_to_s)
         tally, about = self._tally, self._about(page.shard)
         for record in page.records:
             tally.held_bytes += buffer.add(record, about)
@@ -413,7 +426,8 @@ class StreamCapture:
             self._settle(page.shard, buffer)
         elif buffer.done:
             buffer.since = -math.inf  # now: no file of a child before the last of its parent
-        tally.lag_s = self._lag_s()
+        reading = [each.read_to_s for each in self._buffers.values() if each.read_to_s]
+        tally.read_to_s = min(reading) - self._clock_offset_s if reading else None
 
     def _settle(self, shard_id: str, buffer: _Buffer) -> None:
         """All that was read of the shard is in the archive."""
@@ -422,10 +436,6 @@ class StreamCapture:
         shard.done = shard.done or buffer.done
         if shard.done:
             del self._buffers[shard_id]
-
-    def _lag_s(self) -> float | None:
-        reading = [buffer.read_to_s for buffer in self._buffers.values() if buffer.read_to_s]
-        return max(0.0, self._now_s() - min(reading)) if reading else None
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────
 

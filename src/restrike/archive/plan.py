@@ -81,6 +81,8 @@ def plan(request: CaptureRequest) -> Plan:
     if info.view_type != "NEW_AND_OLD_IMAGES":
         warnings.append(PlanWarning("view-type", f"the stream's view type is {info.view_type}: records lack images."))
     state = last.state
+    if state is None and options.since_s is not None and now.timestamp() - options.since_s > RETENTION_S:
+        warnings.append(PlanWarning("since", "a stream remembers 24 hours: older records are not to be had from it."))
     if state is not None and now.timestamp() - state.oldest_s > RETENTION_S:
         warnings.append(
             PlanWarning("gap", f"no capture has run since {iso(state.oldest_s)}: what the stream forgot is a gap.")

@@ -15,8 +15,11 @@ import msgspec
 
 from restrike.archive.layout import GAPS, StreamName, gap_path, iso
 from restrike.aws.objects import Store
-from restrike.errors import SourceLacks
+from restrike.errors import ServiceFault, SourceLacks
 from restrike.model.window import Gap, Window
+
+
+MAX_TRIES = 10
 
 
 class ShardState(msgspec.Struct, omit_defaults=True):
@@ -46,7 +49,8 @@ def this_process() -> Owner:
 
 
 class CaptureState(msgspec.Struct, omit_defaults=True):
-    """`latest` and `since_s` say where it began, `began_s` when; `saved_s` when it was last at work. `owner` is who is
+    """`latest` and `since_s` say where it began, `began_s` when; `saved_s` when it was last at work, and `heard_s`
+    when the stream was last heard of. `owner` is who is
     capturing now, None after a clean end. `ended`: nothing more will come of this stream, and why."""
 
     stream_arn: str
@@ -54,6 +58,7 @@ class CaptureState(msgspec.Struct, omit_defaults=True):
     label: str
     began_s: float
     saved_s: float
+    heard_s: float = 0.0
     latest: bool = False
     since_s: float | None = None
     owner: Owner | None = None
@@ -64,7 +69,13 @@ class CaptureState(msgspec.Struct, omit_defaults=True):
     @property
     def oldest_s(self) -> float:
         """All that the stream got before is in the archive."""
-        return min([self.saved_s, *(each.read_to_s for each in self.shards.values() if not each.done)])
+        return min(
+            [
+                self.saved_s,
+                self.heard_s or self.saved_s,
+                *(each.read_to_s for each in self.shards.values() if not each.done),
+            ]
+        )
 
 
 def load(store: Store, stream: StreamName) -> tuple[CaptureState, str] | None:
@@ -108,9 +119,23 @@ class KnownGap(msgspec.Struct, frozen=True):
 
 
 def write_gap(store: Store, stream: StreamName, gap: KnownGap) -> None:
-    """Once: the same gap again changes nothing."""
-    data = msgspec.json.format(msgspec.json.encode(gap), indent=1) + b"\n"
-    store.create(gap_path(stream, gap.from_s, gap.to_s), data)
+    """Once: the same gap again changes nothing, and other shards of the same seconds are added."""
+    path = gap_path(stream, gap.from_s, gap.to_s)
+    for _ in range(MAX_TRIES):
+        if store.create(path, _gap_bytes(gap)):
+            return
+        found = store.read(path)
+        if found is None:
+            continue
+        known = msgspec.json.decode(found[0], type=KnownGap)
+        together = msgspec.structs.replace(known, shards=tuple(sorted({*known.shards, *gap.shards})))
+        if together == known or store.replace(path, _gap_bytes(together), found[1]):
+            return
+    raise ServiceFault(f"{store.uri}/{path} changes all the time", "Is another capture running?")
+
+
+def _gap_bytes(gap: KnownGap) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(gap), indent=1) + b"\n"
 
 
 def gaps(store: Store, stream: StreamName) -> list[KnownGap]:
