@@ -18,7 +18,6 @@ from restrike.aws.objects import Store
 from restrike.errors import ServiceFault, SourceLacks
 from restrike.model.window import Gap, Window
 
-
 MAX_TRIES = 10
 
 
