@@ -39,7 +39,8 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Compacted(msgspec.Struct):
-    """What a compaction did, or would do. Bytes are of the files; `left` counts runs that changed meanwhile."""
+    """What a compaction did, or would do. Bytes are of the files; `left` counts runs that changed meanwhile;
+    `damaged` names files that could not be read: their runs stay as they are."""
 
     runs: int = 0
     files_before: int = 0
@@ -47,6 +48,7 @@ class Compacted(msgspec.Struct):
     bytes_before: int = 0
     bytes_after: int = 0
     left: int = 0
+    damaged: list[str] = []
 
 
 def runs(store: Store, stream: StreamName, *, before_s: float, target_bytes: int = TARGET_BYTES) -> Iterator[Run]:
@@ -104,6 +106,9 @@ def compact(store: Store, stream: StreamName, *, before_s: float, target_bytes: 
                 size_bytes = _merge(store, run)
             except Changed:
                 size_bytes = None
+            except Damaged as error:
+                done.damaged.append(error.message)
+                continue
             if size_bytes is None:
                 done.left += 1
                 continue

@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from restrike.aws.objects import ObjectFile
 from restrike.errors import SourceLacks
 from restrike.model.record import Record, created_seconds
 
@@ -268,9 +269,10 @@ class Opened:
 
     def __init__(self, source: Any, path: str) -> None:
         self.path = path
+        self._source = source
         try:
-            # Column chunks that lie together are fetched together.
-            self._file = pq.ParquetFile(source, metadata=_footer(source), pre_buffer=True)
+            # Not pre-buffered: Arrow's threads would read for it, and call into an interpreter that may be ending.
+            self._file = pq.ParquetFile(source, metadata=_footer(source), pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise damaged(path, f"it is no whole Parquet file: {_first_line(error)}") from None
         self.about = self._read_about()
@@ -323,6 +325,9 @@ class Opened:
         return self._batch(group, COLUMNS)
 
     def _batch(self, group: int, columns: list[str]) -> Any:
+        if isinstance(self._source, ObjectFile):
+            chunks = self._file.metadata.row_group(group)
+            self._source.hold(*_extent([chunks.column(COLUMNS.index(name)) for name in columns]))
         try:
             return self._file.read_row_group(group, columns=columns, use_threads=False).combine_chunks()
         except (pa.ArrowException, OSError) as error:
@@ -343,6 +348,12 @@ def _footer(source: Any) -> Any:
         source.seek(size - needed)
         tail = source.read(needed - len(tail)) + tail
     return pq.read_metadata(pa.BufferReader(tail))
+
+
+def _extent(chunks: list[Any]) -> tuple[int, int]:
+    """From where to where in the file those column chunks lie; they are beside one another, or far apart."""
+    starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
+    return min(starts), max(start + chunk.total_compressed_size for start, chunk in zip(starts, chunks, strict=True))
 
 
 def _bytes(column: Any) -> list[Any]:

@@ -345,6 +345,17 @@ class ObjectFile(io.RawIOBase):
         self._objects = store
         self._object = found
         self._at = 0
+        self._held_from = 0
+        self._held = b""
+
+    def hold(self, start: int, end: int) -> None:
+        """Fetches those bytes at once, for the reads that follow."""
+        self._held_from, self._held = start, self._fetch(start, end)
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        data = self._objects.read_range(self._object, start, end)
+        self.fetched_bytes += len(data)
+        return data
 
     def readable(self) -> bool:
         return True
@@ -367,7 +378,10 @@ class ObjectFile(io.RawIOBase):
         end = self._object.size_bytes
         if size is not None and size >= 0:
             end = min(end, self._at + size)
-        data = self._objects.read_range(self._object, self._at, end)
+        start = self._at - self._held_from
+        if start >= 0 and end <= self._held_from + len(self._held):
+            data = self._held[start : end - self._held_from]
+        else:
+            data = self._fetch(self._at, end)
         self._at += len(data)
-        self.fetched_bytes += len(data)
         return data

@@ -197,16 +197,19 @@ def compact(archive: str, older_than: str, target_mb: float, execute: bool, as_j
                 done.bytes_before += run.size_bytes
         for field in Compacted.__struct_fields__:
             setattr(whole, field, getattr(whole, field) + getattr(done, field))
+    code = 1 if whole.damaged else 0
     if as_json:
         print_json({"verb": "compact", "executed": execute, **msgspec.to_builtins(whole)})
-        return 0
+        return code
+    for text in whole.damaged:
+        click.echo(f"left as it is: {text}", err=True)
     files = f"{counted(whole.files_before, 'file')} into {whole.files_after:,}"
     if not execute:
         click.echo(f"would merge {files}, {whole.bytes_before:,} bytes. To do it, add --execute.", err=True)
         return 0
     left = f"; {counted(whole.left, 'run')} changed meanwhile, left for the next time" if whole.left else ""
     click.echo(f"merged {files}, {whole.bytes_before:,} bytes into {whole.bytes_after:,}{left}", err=True)
-    return 0
+    return code
 
 
 @command.command("prune")
