@@ -13,6 +13,7 @@ import os
 import tempfile
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
@@ -23,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import restrike
 from restrike.archive import capture as module
 from restrike.archive.capture import CaptureOptions, CaptureTally, StreamCapture
 from restrike.archive.layout import GAPS, HOUR_S, DataFile, StreamName, data_file, hour_of
@@ -39,6 +41,8 @@ from restrike.model.record import Record
 from restrike.model.window import Gap, Window
 from restrike.replaying.sources.archive import ArchiveSource
 from restrike.running import Stop
+from tests.integration.tables import create
+from tests.servers.ministack import MiniStack
 from tests.servers.shard_tree import ARN, START_S, Shard, Tree
 
 T = TypeVar("T")
@@ -92,6 +96,18 @@ class Bucket(Store):
 
     def replace(self, path: str, data: bytes, etag: str) -> str | None:
         return self._hooked("replace", path, lambda: Store.replace(self, path, data, etag))
+
+
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty archive: a folder of this disk, and a prefix in a bucket of MiniStack."""
+    if request.param == "disk":
+        return folder(tmp_path)
+    stack: MiniStack = request.getfixturevalue("ministack")
+    bucket = f"b-{uuid.uuid4().hex[:12]}"
+    stack.client("s3").create_bucket(Bucket=bucket)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", stack.endpoint_url)
+    return open_store(f"s3://{bucket}/streams/kept", Aws)
 
 
 def folder(path: Path) -> Store:
@@ -230,10 +246,9 @@ def family() -> list[Shard]:
 
 @pytest.mark.parametrize("turn", [False, True], ids=["parents-listed-first", "children-listed-first"])
 @pytest.mark.parametrize("flush_bytes", [1, 2_000, 64_000_000])
-def test_a_tree_of_splits_is_in_the_archive_once(tmp_path: Path, turn: bool, flush_bytes: int) -> None:
+def test_a_tree_of_splits_is_in_the_archive_once(store: Store, turn: bool, flush_bytes: int) -> None:
     shards = family()
     tree = Tree(*(reversed(shards) if turn else shards), images=True)
-    store = folder(tmp_path)
     assert once(store, tree, flush_bytes=flush_bytes) == "end of the stream: nothing new at 3 shards"
     check(store, tree, shards)
     state = state_of(store)
@@ -245,7 +260,7 @@ def test_a_tree_of_splits_is_in_the_archive_once(tmp_path: Path, turn: bool, flu
     assert files(store) == before
 
 
-def test_expired_iterators_throttles_and_empty_pages_leave_no_hole_and_nothing_twice(tmp_path: Path) -> None:
+def test_expired_iterators_throttles_and_empty_pages_leave_no_hole_and_nothing_twice(store: Store) -> None:
     shards = family()
     tree = Tree(*shards, page=2, images=True)
     expired = error_for("GetRecords", "ExpiredIteratorException", "old")
@@ -263,14 +278,13 @@ def test_expired_iterators_throttles_and_empty_pages_leave_no_hole_and_nothing_t
             tree.empty_pages += 2
 
     tree.on_records = misbehave
-    store = folder(tmp_path)
     once(store, tree, flush_bytes=1)
     check(store, tree, shards)
     assert asked > 20
     assert gaps(store, STREAM) == []
 
 
-def test_a_followed_shard_that_splits_and_a_child_that_is_listed_late(tmp_path: Path) -> None:
+def test_a_followed_shard_that_splits_and_a_child_that_is_listed_late(store: Store) -> None:
     tree = Tree(Shard("a", [1, 2], closed=False), Shard("other", [100], closed=False), images=True)
 
     def split(name: str, served: list[int]) -> None:
@@ -283,7 +297,6 @@ def test_a_followed_shard_that_splits_and_a_child_that_is_listed_late(tmp_path: 
             tree.shards.setdefault("c", Shard("c", [6], "a", closed=False, at_s=2.0))
 
     tree.on_records = split
-    store = folder(tmp_path)
     tally = CaptureTally()
     assert asyncio.run(follow(store, tree, lambda: tally.records == 7, tally=tally, flush_s=0.05)) == "stopped"
     check(store, tree, tree.shards.values())
@@ -291,10 +304,9 @@ def test_a_followed_shard_that_splits_and_a_child_that_is_listed_late(tmp_path: 
     assert {opened(store, file)[0].about.parent_shard for file in files(store) if file.shard in "bc"} == {"a"}
 
 
-def test_what_is_held_when_a_follow_is_stopped_is_put(tmp_path: Path) -> None:
+def test_what_is_held_when_a_follow_is_stopped_is_put(store: Store) -> None:
     shards = family()
     tree = Tree(*shards, images=True)
-    store = folder(tmp_path)
     tally = CaptureTally()
 
     def all_read() -> bool:
@@ -308,11 +320,10 @@ def test_what_is_held_when_a_follow_is_stopped_is_put(tmp_path: Path) -> None:
     assert tally.held_bytes == 0
 
 
-def test_a_stream_that_was_switched_off_is_captured_to_its_end_and_said_to_be(tmp_path: Path) -> None:
+def test_a_stream_that_was_switched_off_is_captured_to_its_end_and_said_to_be(store: Store) -> None:
     shards = [Shard("a", [1, 2]), Shard("b", [3], "a")]
     tree = Tree(*shards, images=True)
     tree.status = "DISABLED"
-    store = folder(tmp_path)
     ended = once(store, tree, follow=True)
     assert ended == "end of the stream: every shard is closed and read"
     assert state_of(store).ended == ended
@@ -435,10 +446,9 @@ def around_the_hour() -> Shard:
     return shard
 
 
-def test_files_are_cut_at_the_hour_and_a_straggler_stays_in_its_run(tmp_path: Path) -> None:
+def test_files_are_cut_at_the_hour_and_a_straggler_stays_in_its_run(store: Store) -> None:
     shard = around_the_hour()
     tree = Tree(shard, images=True, page=10)
-    store = folder(tmp_path)
     once(store, tree)
     assert [(file.first, file.hour) for file in files(store)] == [(1, NOON - 1), (3, NOON)]
     assert files(store)[0].path == (f"table=t/stream=s/date=2027-01-15/hour=07/a.{1:040d}.parquet")
@@ -449,10 +459,9 @@ def test_files_are_cut_at_the_hour_and_a_straggler_stays_in_its_run(tmp_path: Pa
     assert read(store, Window(START_S - 3 * HOUR_S, START_S - HOUR_S)) == []
 
 
-def test_a_run_that_begins_with_a_straggler_is_filed_an_hour_earlier(tmp_path: Path) -> None:
+def test_a_run_that_begins_with_a_straggler_is_filed_an_hour_earlier(store: Store) -> None:
     shard = around_the_hour()
     tree = Tree(shard, images=True, page=1)
-    store = folder(tmp_path)
     once(store, tree, flush_bytes=1)
     by_number = [file.hour for file in files(store)]
     assert by_number != sorted(by_number)
@@ -467,26 +476,24 @@ def test_a_run_that_begins_with_a_straggler_is_filed_an_hour_earlier(tmp_path: P
     check(store, tree, [shard])
 
 
-def test_a_straggler_is_read_behind_the_file_before_it_whatever_other_shards_hold(tmp_path: Path) -> None:
+def test_a_straggler_is_read_behind_the_file_before_it_whatever_other_shards_hold(store: Store) -> None:
     """The numbers of two lineages tell nothing of each other: a far higher one must not draw a file forward."""
     other = Shard("other", [10**25], closed=False, at_s=-HOUR_S - 10)
     shard = Shard("a", [], closed=False)
     for number, at_s in ((1, -10), (2, 0), (3, -1), (4, 1)):
         shard.put(number, at_s)
     tree = Tree(shard, other, images=True, page=1)
-    store = folder(tmp_path)
     once(store, tree, flush_bytes=1)
     check(store, tree, [shard, other])
 
 
-def test_a_child_that_begins_with_a_straggler_is_read_behind_its_parent(tmp_path: Path) -> None:
+def test_a_child_that_begins_with_a_straggler_is_read_behind_its_parent(store: Store) -> None:
     parent, child = Shard("a", [], closed=True), Shard("b", [], "a", closed=False)
     for number, at_s in ((1, -10), (2, 0)):
         parent.put(number, at_s)
     for number, at_s in ((3, -1), (4, 1)):
         child.put(number, at_s)
     tree = Tree(parent, child, images=True, page=1)
-    store = folder(tmp_path)
     once(store, tree)
     assert [file.hour for file in files(store)] == [NOON - 1, NOON, NOON - 1, NOON]
     check(store, tree, [parent, child])
@@ -495,10 +502,9 @@ def test_a_child_that_begins_with_a_straggler_is_read_behind_its_parent(tmp_path
 # ── going on ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_files_win_over_a_state_that_is_older_or_says_less(tmp_path: Path) -> None:
+def test_the_files_win_over_a_state_that_is_older_or_says_less(store: Store) -> None:
     shards = family()
     tree = Tree(*shards, images=True)
-    store = folder(tmp_path)
     once(store, tree, flush_bytes=1_500)
     before = files(store)
 
@@ -521,12 +527,11 @@ def test_the_files_win_over_a_state_that_is_older_or_says_less(tmp_path: Path) -
     check(store, tree, shards)
 
 
-def test_without_its_state_a_capture_goes_on_behind_its_files(tmp_path: Path) -> None:
+def test_without_its_state_a_capture_goes_on_behind_its_files(store: Store) -> None:
     """Also one that is told to begin at the newest end: the archive has something of the stream already."""
     shard = Shard("a", [1, 2])
     child = Shard("b", [3], "a", closed=False)
     tree = Tree(shard, child, images=True)
-    store = folder(tmp_path)
     once(store, tree)
     store.delete(STREAM.state_path)
     child.put(4, -50.0)
@@ -535,11 +540,10 @@ def test_without_its_state_a_capture_goes_on_behind_its_files(tmp_path: Path) ->
     check(store, tree, tree.shards.values())
 
 
-def test_a_start_at_the_newest_end_that_was_ended_before_its_first_file(tmp_path: Path) -> None:
+def test_a_start_at_the_newest_end_that_was_ended_before_its_first_file(store: Store) -> None:
     old = Shard("old", [1, 2], at_s=-5000)
     shard = Shard("a", [3, 4], "old", closed=False, at_s=-4000)
     tree = Tree(old, shard, images=True)
-    store = folder(tmp_path)
 
     def listening() -> bool:
         return tree.count("GetRecords") > 3
@@ -554,7 +558,7 @@ def test_a_start_at_the_newest_end_that_was_ended_before_its_first_file(tmp_path
     check(store, tree, tree.shards.values(), [5, 6, 7, 8])
 
 
-def test_a_follow_from_the_newest_end_reads_children_from_their_oldest_record(tmp_path: Path) -> None:
+def test_a_follow_from_the_newest_end_reads_children_from_their_oldest_record(store: Store) -> None:
     tree = Tree(Shard("a", [1, 2], closed=False), images=True)
 
     def split(name: str, served: list[int]) -> None:
@@ -564,17 +568,15 @@ def test_a_follow_from_the_newest_end_reads_children_from_their_oldest_record(tm
             tree.shards["b"] = Shard("b", [4, 5], "a", closed=False, at_s=1.0)
 
     tree.on_records = split
-    store = folder(tmp_path)
     tally = CaptureTally()
     asyncio.run(follow(store, tree, lambda: tally.records == 3, tally=tally, latest=True, flush_s=0.05))
     check(store, tree, tree.shards.values(), [3, 4, 5])
 
 
-def test_a_lower_bound_counts_for_the_first_capture_only(tmp_path: Path) -> None:
+def test_a_lower_bound_counts_for_the_first_capture_only(store: Store) -> None:
     shard = Shard("a", [1, 2], closed=False, at_s=-4000)
     shard.put(3, -100.0)
     tree = Tree(shard, images=True)
-    store = folder(tmp_path)
     once(store, tree, since_s=START_S - 200)
     shard.put(4, -50.0)
     once(store, tree, since_s=START_S - 10)
@@ -607,11 +609,10 @@ async def told(store: Store, window: Window) -> list[Gap]:
 
 
 @pytest.mark.parametrize("gone", [True, False], ids=["the-shards-are-gone", "one-shard-is-left"])
-def test_a_pause_of_more_than_24_hours_is_one_gap(tmp_path: Path, gone: bool) -> None:
+def test_a_pause_of_more_than_24_hours_is_one_gap(store: Store, gone: bool) -> None:
     shard = Shard("a", [1, 2], closed=False, at_s=-29 * HOUR_S)
     other = Shard("b", [100], closed=False, at_s=-29 * HOUR_S)
     tree = Tree(shard, other, images=True)
-    store = folder(tmp_path)
     began_s = START_S - 29 * HOUR_S
     once(store, tree, now_s=began_s)
     later = Shard("c", [10, 11], "a", closed=False)
@@ -647,10 +648,9 @@ def test_a_pause_of_more_than_24_hours_is_one_gap(tmp_path: Path, gone: bool) ->
     assert asked(START_S - 80 * HOUR_S, START_S - 30 * HOUR_S) == []
 
 
-def test_a_pause_of_less_than_24_hours_is_no_gap(tmp_path: Path) -> None:
+def test_a_pause_of_less_than_24_hours_is_no_gap(store: Store) -> None:
     shard = Shard("a", [1, 2], closed=False, at_s=-23 * HOUR_S)
     tree = Tree(shard, images=True)
-    store = folder(tmp_path)
     once(store, tree, now_s=START_S - 23 * HOUR_S)
     shard.put(3, -20.0 * HOUR_S)
     once(store, tree)
@@ -658,11 +658,10 @@ def test_a_pause_of_less_than_24_hours_is_no_gap(tmp_path: Path) -> None:
     assert gaps(store, STREAM) == []
 
 
-def test_an_idle_shard_whose_place_the_stream_forgot_is_no_gap(tmp_path: Path) -> None:
+def test_an_idle_shard_whose_place_the_stream_forgot_is_no_gap(store: Store) -> None:
     """Its last record is older than a day, but it was looked at five minutes ago."""
     shard, busy = Shard("a", [1, 2], closed=False, at_s=-30 * HOUR_S), Shard("b", [50], closed=False)
     tree = Tree(shard, busy, images=True)
-    store = folder(tmp_path)
     once(store, tree, now_s=START_S - 29.9 * HOUR_S)
     for hours in (20.0, 300 / HOUR_S):
         once(store, tree, now_s=START_S - hours * HOUR_S)
@@ -673,10 +672,9 @@ def test_an_idle_shard_whose_place_the_stream_forgot_is_no_gap(tmp_path: Path) -
     assert gaps(store, STREAM) == []
 
 
-def test_an_idle_shard_that_has_gone_away_is_no_gap_then_nor_later(tmp_path: Path) -> None:
+def test_an_idle_shard_that_has_gone_away_is_no_gap_then_nor_later(store: Store) -> None:
     idle, busy = Shard("a", [1], closed=False, at_s=-30 * HOUR_S), Shard("b", [50], closed=False, at_s=-50)
     tree = Tree(idle, busy, images=True)
-    store = folder(tmp_path)
     for hours in (29.0, 10.0, 0.1):
         once(store, tree, now_s=START_S - hours * HOUR_S)
     del tree.shards["a"]
@@ -688,7 +686,7 @@ def test_an_idle_shard_that_has_gone_away_is_no_gap_then_nor_later(tmp_path: Pat
 
 @pytest.mark.parametrize("empty", [0, 1], ids=["", "after-an-empty-page"])
 def test_records_that_the_stream_forgets_while_they_are_read_are_a_gap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: int
+    store: Store, monkeypatch: pytest.MonkeyPatch, empty: int
 ) -> None:
     """Neither a short page nor an empty one says that a shard is read to its end."""
     shard = Shard("a", [], closed=False)
@@ -696,7 +694,6 @@ def test_records_that_the_stream_forgets_while_they_are_read_are_a_gap(
         shard.put(number, -23.5 * HOUR_S + number)
     busy = Shard("b", list(range(100, 130)), closed=False)
     tree = Tree(shard, busy, page=1, images=True)
-    store = folder(tmp_path)
 
     def trim(name: str, served: list[int]) -> None:
         if served == [11]:
@@ -719,12 +716,11 @@ def test_records_that_the_stream_forgets_while_they_are_read_are_a_gap(
 
 
 @pytest.mark.parametrize("busy_pages", [0, 40])
-def test_a_place_that_the_stream_forgot_is_one_gap(tmp_path: Path, busy_pages: int) -> None:
+def test_a_place_that_the_stream_forgot_is_one_gap(store: Store, busy_pages: int) -> None:
     """Also while other shards have their pages before that one goes on."""
     shard = Shard("a", [1, 2, 3], closed=False, at_s=-30 * HOUR_S)
     busy = Shard("b", list(range(100, 100 + busy_pages)), closed=False)
     tree = Tree(shard, images=True, page=1)
-    store = folder(tmp_path)
     once(store, tree, now_s=START_S - 29 * HOUR_S)
     tree.shards["b"] = busy
     shard.numbers += [4, 5]
@@ -956,7 +952,7 @@ def test_a_full_disk_ends_the_capture_and_the_next_goes_on(tmp_path: Path, monke
     ] == []
 
 
-def test_a_refusal_of_the_stream_leaves_what_is_put_and_the_next_capture_goes_on(tmp_path: Path) -> None:
+def test_a_refusal_of_the_stream_leaves_what_is_put_and_the_next_capture_goes_on(store: Store) -> None:
     shards = family()
     tree = Tree(*shards, images=True)
 
@@ -968,7 +964,6 @@ def test_a_refusal_of_the_stream_leaves_what_is_put_and_the_next_capture_goes_on
             tree.errors["GetRecords"] = [error_for("GetRecords", "AccessDeniedException", "no") for _ in range(20)]
 
     tree.on_records = refuse
-    store = folder(tmp_path)
     with pytest.raises(AccessDenied):
         once(store, tree)
     # What was read before is in the archive.
@@ -1023,3 +1018,54 @@ def test_a_store_that_stands_still_stops_the_reading(tmp_path: Path) -> None:
 
     asyncio.run(go())
     check(bucket, tree, [shard])
+
+
+# ── running as a service ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_idle_shard_is_asked_less_and_less_often_down_to_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And there is one reader a shard: what asks for its pages waits between them."""
+    monkeypatch.setattr(streams, "IDLE_POLL_S", 0.25)
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(delay_s: float) -> None:
+        pauses.append(delay_s)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    tree = Tree(Shard("a", [1, 2], closed=False), images=True)
+
+    async def run() -> None:
+        stop = Stop()
+        task = asyncio.create_task(capturing(folder(tmp_path), tree, follow=True, stop=stop, poll_s=5.0))
+        while len([each for each in pauses if each >= 0.25]) < 40:
+            await sleep(0.005)
+        stop.set()
+        await asyncio.wait_for(task, WAIT_S)
+
+    asyncio.run(run())
+    idle = [each for each in pauses if 0.25 <= each <= 5.0][:20]
+    assert idle == sorted(idle)
+    assert idle[0] == 0.25
+    assert idle[-1] == 5.0
+    assert max(pauses) <= streams.REFRESH_SHARDS_S
+
+
+def test_the_status_tells_what_is_kept_and_how_far_behind_now(
+    dynamodb_local: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "QUIET_S", 1.0)  # so that it lasts a while
+    table = create(dynamodb_local, ("pk", "S"), items=[{"pk": f"k{n}"} for n in range(30)])
+    told: list[tuple[int, int, float | None]] = []
+    plan = restrike.capture(
+        table.name, str(tmp_path / "kept"), flush_seconds=0.1, region="us-east-1", endpoint_url=dynamodb_local
+    )
+    report = plan.execute(lambda tally: told.append((tally.records, tally.files, tally.lag_s)), status_every_s=0.02)
+    assert (report.records, report.files) == (30, 1)
+    assert told[-1][:2] == (30, 1)
+    # DynamoDB Local stamps whole minutes, and the end of a shard is told by five empty pages.
+    assert told[-1][2] is not None
+    assert 0 <= told[-1][2] < 90

@@ -105,16 +105,22 @@ class _Buffer:
         self.done = False
         self.behind = -1  # the place up to which another capture has put the shard meanwhile
 
-    def add(self, record: Row, about: About) -> int:
-        """Into the last run, or into a new one where the hour changes; returns the bytes that it takes."""
-        if record.place <= self.behind:
-            return 0
-        hour = hour_of(record.created_s)
-        if not self.runs or hour > self.runs[-1][0]:
+    def add(self, records: list[Row], about: About) -> int:
+        """Into the last run, or into new ones where the hour changes; returns the bytes that they take."""
+        if records and records[0].place <= self.behind:
+            records = [each for each in records if each.place > self.behind]
+        held = 0
+        while records:
             if not self.runs:
                 self.since = time.monotonic()
-            self.runs.append((hour, RunFile(about)))
-        return self.runs[-1][1].add(record)
+            if not self.runs or hour_of(records[0].created_s) > self.runs[-1][0]:
+                self.runs.append((hour_of(records[0].created_s), RunFile(about)))
+            hour, run = self.runs[-1]
+            later_s = (hour + 1) * HOUR_S
+            fitting = next((at for at, each in enumerate(records) if each.created_s >= later_s), len(records))
+            held += run.add(records[:fitting])
+            records = records[fitting:]
+        return held
 
     @property
     def held_bytes(self) -> int:
@@ -416,8 +422,7 @@ class StreamCapture:
             self._shard(page.shard)  # from now on it is known that there is something to read
         self._state.heard_s = max(self._state.heard_s, page.read_to_s)
         tally, about = self._tally, self._about(page.shard)
-        for record in page.records:
-            tally.held_bytes += buffer.add(record, about)
+        tally.held_bytes += buffer.add(page.records, about)
         if buffer.runs and buffer.runs[-1][1].full:
             await self._in_packer(buffer.runs[-1][1].pack)
         buffer.read_to_s = max(buffer.read_to_s, page.read_to_s)

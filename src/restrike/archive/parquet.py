@@ -121,7 +121,9 @@ def row(answered: Answered) -> Row:
 def key_hash(keys: bytes) -> int:
     """64 bits of the item's key: the first 8 bytes, big-endian and signed, of BLAKE2b-64 over its JSON with sorted
     names and no white space."""
-    canonical = msgspec.json.encode(msgspec.json.decode(keys), order="deterministic")
+    # One attribute of plain text is its own canonical form.
+    plain = keys.count(b'"') == 6 and b"\\" not in keys and b" " not in keys and b"\n" not in keys
+    canonical = keys if plain else msgspec.json.encode(msgspec.json.decode(keys), order="deterministic")
     return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big", signed=True)
 
 
@@ -162,21 +164,21 @@ class Writer:
 
     def add(self, rows: list[Row]) -> None:
         """One row group."""
-        shard = self._about.shard
+        keys = [each.keys for each in rows]
         columns: list[Any] = [
             pa.array([each.sequence_number for each in rows], pa.string()),
-            pa.array([shard] * len(rows), pa.string()),
+            pa.repeat(self._about.shard, len(rows)),
             pa.array([each.event_id for each in rows], pa.string()),
-            pa.array([each.event_name for each in rows], pa.string()),
+            _mostly_one([each.event_name for each in rows]),
             pa.array([round(each.created_s * 1000) for each in rows], pa.timestamp("ms", tz="UTC")),
-            pa.array([each.keys for each in rows], pa.string()),
+            pa.array(keys, pa.string()),
             pa.array([each.new_image for each in rows], pa.string()),
             pa.array([each.old_image for each in rows], pa.string()),
             pa.array([each.size_bytes for each in rows], pa.int64()),
-            pa.array([each.identity for each in rows], pa.string()),
-            pa.array([key_hash(each.keys) for each in rows], pa.int64()),
-            pa.array([each.event_version for each in rows], pa.string()),
-            pa.array([each.aws_region for each in rows], pa.string()),
+            _mostly_one([each.identity for each in rows]),
+            pa.array(list(map(key_hash, keys)), pa.int64()),
+            _mostly_one([each.event_version for each in rows]),
+            _mostly_one([each.aws_region for each in rows]),
         ]
         self.add_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
 
@@ -198,6 +200,14 @@ class Writer:
         return self._sink.getvalue()
 
 
+def _mostly_one(values: list[Any]) -> Any:
+    """A column of text that is often the same in all rows."""
+    first = values[0]
+    if values.count(first) == len(values):
+        return pa.repeat(pa.scalar(first, pa.string()), len(values))
+    return pa.array(values, pa.string())
+
+
 class RunFile:
     """A run of records that becomes a file. It is packed a row group at a time, so that memory holds the packed bytes
     and what waits for the next row group.
@@ -217,15 +227,16 @@ class RunFile:
         self._waiting_bytes = 0
         self._writer: Writer | None = None
 
-    def add(self, record: Row) -> int:
-        """Returns the bytes that it takes."""
+    def add(self, rows: list[Row]) -> int:
+        """Takes rows, at least one; returns the bytes that they take."""
+        first, last = rows[0], rows[-1]
         if not self.records:
-            self.first, self.first_s, self._numbers[0] = record.place, record.created_s, record.sequence_number
-        self.last, self.last_s, self._numbers[1] = record.place, record.created_s, record.sequence_number
-        held = record.held_bytes
-        self.records += 1
+            self.first, self.first_s, self._numbers[0] = first.place, first.created_s, first.sequence_number
+        self.last, self.last_s, self._numbers[1] = last.place, last.created_s, last.sequence_number
+        held = sum([each.held_bytes for each in rows])
+        self.records += len(rows)
         self.held_bytes += held
-        self._waiting.append(record)
+        self._waiting += rows
         self._waiting_bytes += held
         return held
 
@@ -254,7 +265,7 @@ def encode(rows: Iterable[Row], about: About) -> bytes:
     """A file of those rows, of which there is at least one."""
     run = RunFile(about)
     for each in rows:
-        run.add(each)
+        run.add([each])
         if run.full:
             run.pack()
     return run.finish()
