@@ -92,7 +92,8 @@ class Run(msgspec.Struct):
 
     @property
     def table(self) -> str:
-        return self.table_arn.rpartition("/")[2]
+        """The table's name; of a replay its source, as it was named."""
+        return self.table_arn if self.verb == "replay" else self.table_arn.rpartition("/")[2]
 
 
 class Leftover(msgspec.Struct, frozen=True):

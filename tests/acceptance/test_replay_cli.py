@@ -181,6 +181,7 @@ def test_records_go_to_standard_output_and_nothing_else_does() -> None:
         (["--since", "2020-09-13T12:26:45Z", "--until", "2020-09-13T12:26:50Z"], range(5, 10)),
         (["--last", "1h"], []),
         (["--key", "k4"], [4, 14, 24]),
+        (["--key", "k/4"], []),
         (["--event", "REMOVE"], range(2, 30, 3)),
         (["--event", "insert,REMOVE"], [n for n in range(30) if n % 3 != 1]),
         (["--pattern", '{"dynamodb": {"NewImage": {"n": {"N": [{"prefix": "1"}]}}}}'], [1, 10, 12, 13, 15, 16, 18, 19]),

@@ -99,7 +99,7 @@ def test_an_item_that_failed_is_exit_code_1(dynamodb_local: str) -> None:
 @pytest.mark.parametrize("more", [[], ["--json"], ["--execute"], ["--execute", "--json"]], ids=str)
 def test_an_unknown_table_is_exit_code_3(dynamodb_local: str, more: list[str]) -> None:
     result = restrike("touch", "no-such-table", "--all", "--endpoint-url", dynamodb_local, *more)
-    assert_error(result, 3, "ResourceNotFoundException")
+    assert_error(result, 3, "there is no table no-such-table in us-east-1")
 
 
 def test_an_unreachable_endpoint_is_exit_code_3() -> None:

@@ -71,13 +71,15 @@ def made_range(first: int, end: int, hour: int = NOON, *, size: int = 10) -> lis
     return [made(place, hour * HOUR_S + place % HOUR_S, size=size) for place in range(first, end)]
 
 
-def packed(rows: Sequence[Row], shard: str = A, *, group: int = GROUP, parent: str | None = None) -> bytes:
+def packed(
+    rows: Sequence[Row], shard: str = A, *, group: int = GROUP, parent: str | None = None, follows: str | None = None
+) -> bytes:
     """A data file of row groups of that many records."""
     about = About(ARN, NAME.table, shard, "NEW_AND_OLD_IMAGES", {"HASH": "pk"}, parent_shard=parent)
     writer = Writer(about, group)
     for at in range(0, len(rows), group):
         writer.add(list(rows[at : at + group]))
-    return writer.finish(rows[0].sequence_number, rows[-1].sequence_number)
+    return writer.finish(rows[0].sequence_number, rows[-1].sequence_number, follows)
 
 
 class Archive:
@@ -87,10 +89,18 @@ class Archive:
         self.store = store
         self.written: dict[str, list[int]] = {}
 
-    def put(self, rows: Sequence[Row], shard: str = A, *, group: int = GROUP, path: str | None = None) -> str:
+    def put(
+        self,
+        rows: Sequence[Row],
+        shard: str = A,
+        *,
+        group: int = GROUP,
+        path: str | None = None,
+        follows: str | None = None,
+    ) -> str:
         """Puts a file, as a capture does; its path."""
         where = path or file_path(NAME, hour_of(rows[0].created_s), shard, rows[0].place)
-        assert self.store.create(where, packed(rows, shard, group=group))
+        assert self.store.create(where, packed(rows, shard, group=group, follows=follows))
         self.written.setdefault(shard, []).extend(each.place for each in rows)
         return where
 
@@ -1255,3 +1265,40 @@ def test_duckdb_reads_it(local: Archive) -> None:
         assert ask("SELECT min(epoch(created_at)), typeof(any_value(created_at)) FROM records") == [
             (NOON * HOUR_S + 1, "TIMESTAMP WITH TIME ZONE")
         ]
+
+
+# ── what is not as it was put ────────────────────────────────────────────────────────────────────────────
+
+
+def test_bytes_that_changed_on_the_disk_are_found_and_not_handed_on(local: Archive) -> None:
+    """Every page has its checksum."""
+    path = Path(local.store.uri) / local.put(made_range(1, 400), group=200)
+    whole, records = path.read_bytes(), local.read()
+    footer_bytes = int.from_bytes(whole[-8:-4], "little") + 8
+    found = 0
+    for at in range(4, len(whole) - footer_bytes - 16, len(whole) // 60):
+        path.write_bytes(whole[:at] + bytes(each ^ 0xFF for each in whole[at : at + 16]) + whole[at + 16 :])
+        if local.verify().problems:
+            found += 1
+            with pytest.raises(SourceLacks, match=path.name):
+                local.read()
+        else:  # a Bloom filter: nothing here reads it
+            assert local.read() == records
+    assert found > 20
+    path.write_bytes(whole)
+    assert local.verify().problems == []
+
+
+def test_a_file_that_is_missing_between_two_is_found_and_is_a_gap(archive: Archive) -> None:
+    follows: str | None = None
+    paths = []
+    for first in (1, 11, 21):
+        rows = made_range(first, first + 10)
+        paths.append(archive.put(rows, follows=follows))
+        follows = rows[-1].sequence_number
+    assert archive.verify().problems == []
+    archive.store.delete(paths[1])
+    assert "a file before it is missing, with the records behind" in only_problem(archive, paths[2])
+    reader = Reader(archive.store, NAME)
+    assert len([record for group in reader.read(Window(), {}) for record in group]) == 20
+    assert "a file is missing before" in reader.gaps[0].why

@@ -24,15 +24,15 @@ import msgspec
 import pyarrow as pa
 
 from restrike.archive.layout import HOUR_S, StreamName, file_path, hour_of
-from restrike.archive.parquet import About, Answered, Opened, Row, RunFile, Writer, row
-from restrike.archive.places import last_files, opened
+from restrike.archive.parquet import About, Answered, Damaged, Opened, Row, RunFile, Writer, row
+from restrike.archive.places import REMEMBERED_HOURS, last_files, opened
 from restrike.archive.state import CaptureState, KnownGap, Owner, ShardState, encoded, load, this_process, write_gap
 from restrike.aws import streams
 from restrike.aws.objects import Changed, LocalFolder, Store
 from restrike.aws.pages import AFTER_START_S, Page, Pages
 from restrike.aws.streams import RETENTION_S, Start, StreamInfo
 from restrike.aws.wire import Wire
-from restrike.errors import RestrikeError, ServiceFault, Throttled, Unreachable, UsageError
+from restrike.errors import RestrikeError, ServiceFault, SourceLacks, Throttled, Unreachable, UsageError
 from restrike.model.window import DRAINED, Gap
 from restrike.running import Stop
 
@@ -209,8 +209,15 @@ class StreamCapture:
         open_ended = {shard_id for shard_id in listed if after.get(shard_id) != DRAINED}
         # Of a shard that the state does not know there may be files all the same.
         floors = {shard_id: self._floor(shard_id) if shard_id in state.shards else 0 for shard_id in open_ended}
-        for shard_id, (last, hour) in (await self._last_places(floors)).items():
-            after[shard_id] = max(last, after.get(shard_id, 0))
+        found = await self._last_places(floors)
+        for shard_id in open_ended - found.keys():
+            known_shard = state.shards.get(shard_id)
+            if known_shard is not None and (known_shard.hour or 0) >= hour_of(self._now_s()) - REMEMBERED_HOURS:
+                # Somebody took its last file away: what the stream still remembers of it is read again.
+                known_shard.last = known_shard.hour = None
+                after.pop(shard_id, None)
+        for shard_id, (last, hour) in found.items():
+            after[shard_id] = last  # whatever the state says: the files win
             shard = self._shard(shard_id)
             shard.last, shard.hour = str(after[shard_id]), hour
             shard.read_to_s = max(shard.read_to_s, hour * HOUR_S)
@@ -276,6 +283,11 @@ class StreamCapture:
                     self._store.sweep(folder)
             try:
                 return {shard: (opened(self._store, file)[0].last, file.hour) for shard, file in files.items()}
+            except Damaged as error:
+                raise SourceLacks(
+                    error.message.replace(": ", " tells where to go on, and cannot be read: ", 1),
+                    "Move that file away: what the stream still remembers of it is then read again.",
+                ) from None
             except Changed as error:  # by a compaction, since it was listed: then it is looked for again
                 raise ServiceFault(f"{self._store.uri}/{error} changed while it was looked at") from None
 
@@ -494,7 +506,9 @@ class StreamCapture:
             if found is not None and found[0] >= run.first:
                 raise self._another(None)
         about, last = self._about(shard), max(run.last, buffer.behind)
-        files = [_File(await self._in_packer(run.finish), run.first, hour, run.records)]
+        follows = self._shard(shard).last
+        data = await self._in_packer(lambda: run.finish(follows))
+        files = [_File(data, run.first, hour, run.records)]
         if run.first <= buffer.behind:
             files = await asyncio.to_thread(_rest, files[0].data, about, buffer.behind)
         tally = self._tally
@@ -612,11 +626,13 @@ def _rest(data: bytes, about: About, last: int) -> list[_File]:
         hour = hour_of(created.timestamp())
         if int(number) > last and (not begins or hour > begins[-1][1]):
             begins.append((at, hour))
-    files = []
+    files: list[_File] = []
+    follows = str(last)
     for (begin, hour), (end, _) in zip(begins, [*begins[1:], (len(numbers), 0)], strict=False):
         writer = Writer(about, whole.records)
         for batch in table.slice(begin, end - begin).to_batches():
             writer.add_batch(batch)
-        data = writer.finish(numbers[begin], numbers[end - 1])
+        data = writer.finish(numbers[begin], numbers[end - 1], follows)
+        follows = numbers[end - 1]
         files.append(_File(data, int(numbers[begin]), hour, end - begin))
     return files

@@ -204,6 +204,10 @@ class _Verifying:
                 return
         else:
             self._verdict.files += 1
+            follows = found.about.follows
+            if last >= 0 and follows is not None and int(follows) > last:
+                missing = f"records behind {last} up to {follows}"
+                self._problem(f"{found.path}: a file before it is missing, with the {missing}")
             parent = found.about.parent_shard
             if parent is not None and self._last.get(parent, -1) >= file.first:
                 self._problem(f"{found.path}: begins before its parent {parent} ends")

@@ -138,6 +138,8 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     """The key attributes: HASH and, where there is one, RANGE → name."""
     first: str = ""
     last: str = ""
+    follows: str | None = None
+    """The last number that the archive held of the shard when the file was put; None for the shard's first file."""
     parent_shard: str | None = None
     format: str = FORMAT
 
@@ -151,6 +153,7 @@ class Writer:
         options: dict[str, Any] = {
             "compression": "zstd",
             "use_dictionary": _REPEATING,
+            "write_page_checksum": True,
             "write_statistics": ["created_at", "sequence_number", "key_hash"],
             "bloom_filter_options": {
                 name: {"ndv": max(1, group_records), "fpp": BLOOM_FALSE} for name in ("key_hash", "keys")
@@ -191,9 +194,9 @@ class Writer:
         """So far."""
         return self._sink.tell()
 
-    def finish(self, first: str, last: str) -> bytes:
-        """The whole file."""
-        about = msgspec.structs.replace(self._about, first=first, last=last)
+    def finish(self, first: str, last: str, follows: str | None = None) -> bytes:
+        """The whole file. `follows` is kept as it is in `about` where it is not given."""
+        about = msgspec.structs.replace(self._about, first=first, last=last, follows=follows or self._about.follows)
         self._writer.add_key_value_metadata({"restrike": msgspec.json.encode(about).decode()})
         self._writer.close()
         pa.default_memory_pool().release_unused()  # what this thread would keep for its next file
@@ -254,11 +257,11 @@ class RunFile:
         self._writer.add(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
 
-    def finish(self) -> bytes:
-        """The whole file. For a thread."""
+    def finish(self, follows: str | None = None) -> bytes:
+        """The whole file, behind that number of the shard. For a thread."""
         self.pack()
         assert self._writer is not None, "a run has records"
-        return self._writer.finish(*self._numbers)
+        return self._writer.finish(self._numbers[0], self._numbers[1], follows)
 
 
 def encode(rows: Iterable[Row], about: About) -> bytes:
@@ -283,7 +286,9 @@ class Opened:
         self._source = source
         try:
             # Not pre-buffered: Arrow's threads would read for it, and call into an interpreter that may be ending.
-            self._file = pq.ParquetFile(source, metadata=_footer(source), pre_buffer=False)
+            self._file = pq.ParquetFile(
+                source, metadata=_footer(source), pre_buffer=False, page_checksum_verification=True
+            )
         except (pa.ArrowException, OSError) as error:
             raise damaged(path, f"it is no whole Parquet file: {_first_line(error)}") from None
         self.about = self._read_about()

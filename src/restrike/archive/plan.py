@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shlex
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
 from restrike.archive.capture import CaptureOptions, CaptureTally, StreamCapture
 from restrike.archive.layout import CAPTURES, StreamName, iso, stream_name
-from restrike.archive.state import CaptureState, KnownGap, encoded, load, write_gap
+from restrike.archive.state import CaptureState, KnownGap, Owner, encoded, load, write_gap
 from restrike.aws import dynamodb, streams
-from restrike.aws.objects import Store, open_store
+from restrike.aws.objects import LocalFolder, Store, open_store
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.aws.streams import RETENTION_S
 from restrike.errors import NotFound, RestrikeError, SourceLacks, UsageError
-from restrike.model.plan import CapturePlan, Planned, PlanWarning
+from restrike.model.plan import CapturePlan, Planned, PlanWarning, lacking_images
 from restrike.model.report import CaptureReport, State
 from restrike.model.window import moment
 from restrike.running import Stop, run_to_end
@@ -79,7 +81,7 @@ def plan(request: CaptureRequest) -> Plan:
     info, now = streams.describe_stream(aws, last.arn)
     warnings = []
     if info.view_type != "NEW_AND_OLD_IMAGES":
-        warnings.append(PlanWarning("view-type", f"the stream's view type is {info.view_type}: records lack images."))
+        warnings.append(PlanWarning("view-type", lacking_images(info.view_type)))
     state = last.state
     if state is None and options.since_s is not None and now.timestamp() - options.since_s > RETENTION_S:
         warnings.append(PlanWarning("since", "a stream remembers 24 hours: older records are not to be had from it."))
@@ -87,7 +89,11 @@ def plan(request: CaptureRequest) -> Plan:
         warnings.append(
             PlanWarning("gap", f"no capture has run since {iso(state.oldest_s)}: what the stream forgot is a gap.")
         )
+    if state is not None and request.since != TRIM_HORIZON:
+        warnings.append(PlanWarning("since", "--since is for a new archive: it goes on behind what this one holds."))
     if state is not None and state.owner is not None:
+        assert store is not None
+        _refuse_beside(store, last.name, state.owner)
         warnings.append(
             PlanWarning("running", f"{state.owner} was capturing at {iso(state.saved_s)} and has not said it ended.")
         )
@@ -103,7 +109,7 @@ def plan(request: CaptureRequest) -> Plan:
         endpoint=aws.endpoint("dynamodbstreams"),
         view_type=info.view_type or "",
         archive=request.to,
-        begins=_begins(options, state),
+        begins=_begins(options, state, bool(store and store.folders(last.name.folder))),
         ends="goes on until it is stopped" if request.follow else "the stream's end as it is when it starts",
         readers=streams.ONE_MORE_READER,
         usd_month_per_shard=round(reads * USD_PER_READ, 4) if request.follow else None,
@@ -113,17 +119,27 @@ def plan(request: CaptureRequest) -> Plan:
     return Plan(request, aws, data)
 
 
+def _refuse_beside(store: Store, name: StreamName, owner: Owner) -> None:
+    """On a local disk it is known whether who was capturing still is."""
+    if isinstance(store, LocalFolder) and store.read(name.lock_path) is not None:
+        with store.lock(name.lock_path) as alone:
+            if not alone:
+                raise UsageError(f"{owner} captures {name} into {store.uri}", "Let it, or end it first.")
+
+
 def _look_at(uri: str, aws: Aws) -> Store | None:
     """The archive, where its folder is there already: a plan makes none."""
     try:
         return open_store(uri, lambda: aws)
     except UsageError:
-        if "://" in uri:
+        if "://" in uri or Path(uri).exists():
             raise
         return None
 
 
-def _begins(options: CaptureOptions, state: CaptureState | None) -> str:
+def _begins(options: CaptureOptions, state: CaptureState | None, has_files: bool) -> str:
+    if state is None and has_files:
+        return "behind what the archive's files hold; what _capture said of them is missing"
     if state is not None:
         return f"behind what the archive holds; looked after until {iso(state.oldest_s)}"
     if options.latest:
@@ -139,10 +155,13 @@ def _options(request: CaptureRequest) -> CaptureOptions:
         ("--flush-mb", request.flush_mb, 1),
         ("--poll-seconds", request.poll_seconds, 0.1),
     ):
-        if value < least:
-            raise UsageError(f"{flag} {value:g} is less than {least:g}")
+        if not least <= value < math.inf:
+            raise UsageError(f"{flag} {value:g} is no number from {least:g} on", f"Give {least:g} or more.")
     latest = request.since == LATEST
-    at = None if request.since in (TRIM_HORIZON, LATEST) else moment("--since", request.since, datetime.now(UTC))
+    now = datetime.now(UTC)
+    at = None if request.since in (TRIM_HORIZON, LATEST) else moment("--since", request.since, now)
+    if at is not None and at > now.timestamp():
+        raise UsageError(f"--since {request.since} is still to come", "Give --since latest, or a time that is past.")
     return CaptureOptions(
         follow=request.follow,
         latest=latest,

@@ -63,7 +63,7 @@ def open_archive(uri: str, aws: Callable[[], Aws]) -> tuple[Store, list[StreamNa
     if len(tables) > 1:
         raise UsageError(
             f"{uri} holds records of {len(tables)} tables: {', '.join(tables)}",
-            f"Name one of them: {root}/table={tables[0]}",
+            f"Name one of them: archive:{root}/table={tables[0]}",
         )
     return store, names
 
@@ -83,6 +83,7 @@ class Reader:
         self._stream = stream
         self._skips_damaged = skips_damaged
         self._strange: set[str] = set()
+        self._ends: dict[str, int] = {}  # of the last file that was opened of each shard
 
     # ── which files ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -195,6 +196,7 @@ class Reader:
         try:
             found, source = opened(self._store, file)
             self.opened_files += 1
+            self._check_chain(file, found)
             if found.last <= places.get(file.shard, -1):
                 return
             for group in range(found.groups):
@@ -208,6 +210,14 @@ class Reader:
         finally:
             if source is not None:
                 self.fetched_bytes += source.fetched_bytes
+
+    def _check_chain(self, file: DataFile, found: Opened) -> None:
+        """A file says behind which number it was put: so one that was taken away between two is missed."""
+        end, follows = self._ends.get(file.shard), found.about.follows
+        self._ends[file.shard] = max(found.last, end or -1)
+        if end is not None and follows is not None and int(follows) > end:
+            why = f"a file is missing before {found.path}: records behind {end} up to {follows}"
+            self.gaps.append(Gap(file.shard, None, None, why))
 
     def _of_group(
         self, found: Opened, group: int, window: Window, place: int, wants_key: WantsKey | None

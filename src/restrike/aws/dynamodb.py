@@ -12,7 +12,7 @@ import msgspec
 
 from restrike.aws.session import Aws, ask
 from restrike.aws.wire import Wire
-from restrike.errors import AwsError, ServiceFault
+from restrike.errors import AwsError, NotFound, ServiceFault
 from restrike.model.table import Key, TableInfo, table_info
 
 T = TypeVar("T")
@@ -26,7 +26,15 @@ def connect(aws: Aws, *, connections: int) -> Wire:
 
 def describe_table(aws: Aws, name: str) -> tuple[TableInfo, datetime]:
     """The table, and the service's own time at the answer (UTC): stream records are stamped by that clock."""
-    answer = ask(aws.client("dynamodb"), "DescribeTable", TableName=name)
+    try:
+        answer = ask(aws.client("dynamodb"), "DescribeTable", TableName=name)
+    except NotFound:
+        raise NotFound(
+            f"there is no table {name} in {aws.region} at {aws.endpoint('dynamodb')}",
+            "Check the name, --region, --profile and --endpoint-url.",
+            code="ResourceNotFoundException",
+            operation="DescribeTable",
+        ) from None
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     now = parsedate_to_datetime(date) if date else datetime.now(UTC)
     return table_info(answer["Table"]), now.astimezone(UTC)

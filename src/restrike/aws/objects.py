@@ -221,10 +221,11 @@ class LocalFolder(Store):
 
         self._root = root.absolute()
         try:
-            if create:
+            if create and not self._root.exists():
                 self._root.mkdir(parents=True, exist_ok=True)
             if not self._root.is_dir():
-                raise UsageError(f"there is no folder {root}", "Name the folder of an archive.")
+                what = "is no folder" if self._root.exists() else "is not there"
+                raise UsageError(f"{root} {what}", "Name the folder of an archive.")
         except OSError as error:
             raise UsageError(f"cannot make the folder {root}: {error.strerror}", "Name another.") from None
         super().__init__(obstore.store.LocalStore(self._root), str(root))

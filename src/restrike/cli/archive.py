@@ -91,7 +91,10 @@ def ls(archive: str, as_json: bool, **values: Any) -> int:
 @json_option
 @aws_options
 def stat(archive: str, as_json: bool, **values: Any) -> int:
-    """Count records by hour; first and last, bytes, and what is known to be missing."""
+    """Count records by hour; first and last, bytes, and what is known to be missing.
+
+    The exit code is 4 where a file cannot be read.
+    """
     from restrike.archive.inspection import stat as count
     from restrike.cli.output import print_json
 
@@ -102,7 +105,7 @@ def stat(archive: str, as_json: bool, **values: Any) -> int:
         print_json({"table": names[0].table, "streams": [name.label for name in names], **found.as_json()})
     else:
         _draw(names, found)
-    return 0
+    return 4 if found.damaged else 0
 
 
 def _draw(names: list[StreamName], found: Stat) -> None:

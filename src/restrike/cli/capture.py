@@ -20,8 +20,8 @@ from restrike.errors import RestrikeError, UsageError
     metavar="WHEN",
     help="Where a new archive begins: trim-horizon, latest, ISO 8601 with zone, or 2h.",
 )
-@click.option("--once", "mode", flag_value="once", help="Up to the stream's end as it is now: for a scheduler.")
-@click.option("--follow", "mode", flag_value="follow", help="Until it is stopped: for a service.")
+@click.option("--once", is_flag=True, help="Up to the stream's end as it is now: for a scheduler.")
+@click.option("--follow", is_flag=True, help="Until it is stopped: for a service.")
 @option("--flush-seconds", type=float, default=60.0, show_default=True, metavar="S", help="A file at least so often.")
 @option("--flush-mb", type=float, default=64.0, show_default=True, metavar="MB", help="Held in memory at most.")
 @option(
@@ -30,7 +30,7 @@ from restrike.errors import RestrikeError, UsageError
 @click.option("--execute", is_flag=True, help="Do it. Without this the plan is printed.")
 @json_option
 @aws_options
-def command(table: str, to: str | None, mode: str | None, execute: bool, as_json: bool, **values: Any) -> int:
+def command(table: str, to: str | None, once: bool, follow: bool, execute: bool, as_json: bool, **values: Any) -> int:
     """Keep TABLE's stream beyond 24 hours: every record with its images, in Parquet files.
 
     Goes on where the archive is; no record is lost and none is kept twice, also after kill -9. Prints the plan and
@@ -43,9 +43,11 @@ def command(table: str, to: str | None, mode: str | None, execute: bool, as_json
     from restrike.archive.plan import CaptureRequest
     from restrike.archive.plan import plan as make_plan
 
-    if to is None:
+    if once and follow:
+        raise UsageError("--once has an end, and --follow has none", "Give one of them.")
+    if not to:
         raise UsageError("no archive is named", "Give --to FOLDER or --to s3://bucket/prefix.")
-    request = CaptureRequest(table=table, to=to, follow=mode == "follow", aws=aws_settings(values), **values)
+    request = CaptureRequest(table=table, to=to, follow=follow, aws=aws_settings(values), **values)
     plan = make_plan(request)
     if not execute:
         if as_json:
@@ -53,7 +55,7 @@ def command(table: str, to: str | None, mode: str | None, execute: bool, as_json
         else:
             output.show_capture_plan(plan.data)
         return 0
-    if mode is None:
+    if not once and not follow:
         raise UsageError("it is not said how long to capture", "Give --once or --follow.")
     for warning in plan.warnings:
         click.echo(f"warning: {warning.message}", err=True)

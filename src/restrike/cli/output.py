@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -283,25 +284,27 @@ def show_replay_report(report: ReplayReport) -> None:
         f"failed, {report.filtered:,} filtered; {duration(report.elapsed_s)}, {report.records_per_s:,.0f} records/s",
         err=True,
     )
-    if report.ended:
+    if report.ended and report.state == "COMPLETED":
         click.echo(f"the source ended: {report.ended}", err=True)
     if report.readers:
         click.echo(f"it was {report.readers}", err=True)
     for gap in report.gaps:
-        click.echo(f"lost: {_where_and_when(gap)}{gap.why}", err=True)
+        click.echo(f"lost: {lost(gap)}", err=True)
     if report.on_failure:
-        click.echo(f"given up: {report.on_failure}; again with: restrike replay jsonl:{report.on_failure}", err=True)
+        click.echo(f"given up, and why: {report.on_failure}", err=True)
+        again = shlex.join(["restrike", "replay", f"jsonl:{report.on_failure}", "--to", report.target])
+        click.echo(f"  again: {again}", err=True)
 
 
-def _where_and_when(gap: Gap) -> str:
-    """The shard and, as far as they are known, the times of the records around the gap."""
+def lost(gap: Gap) -> str:
+    """The shard and, as far as they are known, the times of the records around the gap; and why."""
     from datetime import UTC, datetime
 
     def time_of(moment_s: float | None) -> str:
         return "an unknown time" if moment_s is None else f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     times = "" if gap.from_s is None and gap.to_s is None else f" from {time_of(gap.from_s)} to {time_of(gap.to_s)}"
-    return f"{gap.shard}{times}: " if gap.shard or times else ""
+    return f"{gap.shard}{times}: {gap.why}" if gap.shard or times else gap.why
 
 
 def show_capture_plan(plan: CapturePlan) -> None:
@@ -360,8 +363,8 @@ def show_capture_report(report: CaptureReport | object | None, as_json: bool) ->
     """What a capture did, for people on stderr, and with `as_json` on stdout."""
     from restrike.model.report import CaptureReport
 
-    if not isinstance(report, CaptureReport):
-        return
+    if not isinstance(report, CaptureReport) or (report.state == "FAILED" and not report.records and not as_json):
+        return  # the error says it all
     written = f"{counted(report.records, 'record')} in {counted(report.files, 'file')}, {report.written_bytes:,} bytes"
     ended = f"; {report.ended}" if report.ended else ""
     click.echo(f"{report.state.lower()}: {written}; {duration(report.elapsed_s)}{ended}", err=True)

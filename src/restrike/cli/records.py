@@ -25,9 +25,11 @@ def command(source: str, as_json: bool, **values: Any) -> int:
     SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH, jsonl:PATH or - for standard
     input.
     """
+    from restrike.cli.output import lost
     from restrike.replaying.plan import read_records
 
-    for record in read_records(request_of(source, "-", values)):
+    request = request_of(source, "-", values)
+    for record in read_records(request, lambda gap: click.echo(f"lost: {lost(gap)}", err=True)):
         click.echo(record.raw if as_json else _line(record))
     return 0
 

@@ -14,6 +14,12 @@ class PlanWarning(msgspec.Struct, frozen=True):
     message: str
 
 
+def lacking_images(view_type: str | None) -> str:
+    """What a consumer misses in a stream of that view type."""
+    missing = {"NEW_IMAGE": "no OldImage", "OLD_IMAGE": "no NewImage"}.get(view_type or "", "no images")
+    return f"the stream's view type is {view_type}: records have {missing}."
+
+
 class PlanData(Protocol):
     """What every verb's plan tells."""
 

@@ -90,7 +90,12 @@ def key_filter(request: FilterRequest) -> Callable[[bytes], bool] | None:
 def _has_key(keys: bytes, wanted: str) -> bool:
     """Whether a key attribute has that value: `VALUE`, or `PARTITION/SORT` for both."""
     values = [_text(value) for value in msgspec.json.decode(keys).values()]
-    return wanted in values or ("/" in wanted and sorted(wanted.split("/", 1)) == sorted(values))
+    if wanted in values:
+        return True
+    # Both may hold slashes themselves.
+    return len(values) == 2 and any(
+        sorted((wanted[:at], wanted[at + 1 :])) == sorted(values) for at, letter in enumerate(wanted) if letter == "/"
+    )
 
 
 def _text(value: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from restrike.errors import AwsError, RestrikeError, SourceLacks, UsageError
 from restrike.ledger import Ledger, Run, check_run_name
 from restrike.model import cost
 from restrike.model.pattern import Criteria, compile_criteria
-from restrike.model.plan import Items, Planned, PlanWarning, ReplayPlan
+from restrike.model.plan import Items, Planned, PlanWarning, ReplayPlan, lacking_images
 from restrike.model.record import Record
 from restrike.model.report import Counts, ReplayReport
 from restrike.model.selection import KeyList, Selection
-from restrike.model.window import Window
+from restrike.model.window import Gap, Window
 from restrike.replaying.delivery import Policy
 from restrike.replaying.engine import OnReplayProgress, Replay, ReplayCounts, Settings
 from restrike.replaying.filters import Filter, key_filter, window_of
@@ -533,10 +533,10 @@ async def _sample_verdicts(
     return verdicts.counts()
 
 
-def read_records(request: ReplayRequest) -> Iterator[Record]:
+def read_records(request: ReplayRequest, on_lost: Callable[[Gap], None] = lambda _: None) -> Iterator[Record]:
     """The records that pass the request's window and filters, one by one; delivers and keeps nothing.
 
-    Raises SourceLacks at the end where the source has lost records of the window.
+    Raises SourceLacks at the end where the source has lost records of the window; with `allow_gaps` it calls `on_lost`.
     """
     check(request)
     uri = parse_source(request.source)
@@ -546,7 +546,7 @@ def read_records(request: ReplayRequest) -> Iterator[Record]:
     window = window_of(request.filters, datetime.now(UTC))
     records: queue.Queue[list[Record] | BaseException | None] = queue.Queue(2)
     ended = threading.Event()
-    reader = threading.Thread(target=_read_into, args=(request, aws, window, records, ended), daemon=True)
+    reader = threading.Thread(target=_read_into, args=(request, aws, window, records, ended, on_lost), daemon=True)
     reader.start()
     left = request.filters.limit
     try:
@@ -568,6 +568,7 @@ def _read_into(
     window: Window,
     records: queue.Queue[list[Record] | BaseException | None],
     ended: threading.Event,
+    on_lost: Callable[[Gap], None],
 ) -> None:
     """Reads the source on a thread with an event loop of its own: whoever takes the records need not have one."""
 
@@ -597,6 +598,8 @@ def _read_into(
             if source.gaps and not request.allow_gaps:
                 lost = "; ".join(f"{gap.shard}: {gap.why}" for gap in source.gaps)
                 raise SourceLacks(f"the source has lost records: {lost}", "What it still has was printed.")
+            for gap in source.gaps:
+                on_lost(gap)
 
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -667,7 +670,7 @@ def _warn_of_the_usual(request: ReplayRequest, info: SourceInfo, warnings: list[
             )
         )
     if info.view_type in ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"):
-        warnings.append(PlanWarning("view-type", f"the stream's view type is {info.view_type}: records lack images."))
+        warnings.append(PlanWarning("view-type", lacking_images(info.view_type)))
 
 
 def _describe_filters(request: ReplayRequest, criteria: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import Literal
 
@@ -62,8 +63,8 @@ def check(request: ReplayRequest) -> None:
         ("--timeout", request.timeout_s, 0.1),
         ("--limit", request.filters.limit, 1),
     ):
-        if value is not None and value < least:
-            raise UsageError(f"{flag} {value:g} is less than {least:g}")
+        if value is not None and not least <= value < math.inf:
+            raise UsageError(f"{flag} {value:g} is no number from {least:g} on", f"Give {least:g} or more.")
     if request.batch_size is not None and request.batch_size > 10_000:
         raise UsageError("--batch-size is at most 10,000, as in an event source mapping")
     if request.parallel is not None and request.parallel > 1_000:
