@@ -1212,7 +1212,7 @@ def cut(raw: bytes) -> tuple[bytes, bytes, bytes]:
 def test_what_dynamodb_says_comes_back_byte_for_byte(archive: Archive, merged: bool) -> None:
     raws = answers()
     page = b'{"Records":[%b],"NextShardIterator":"x"}' % b",".join(raws)
-    rows = [row(each) for each in records_decoder(Answered).decode(page).records]
+    rows = [row("", each) for each in records_decoder(Answered).decode(page).records]
     about = About(ARN, NAME.table, A, "NEW_AND_OLD_IMAGES", {"HASH": "pk", "RANGE": "sk"})
     for at in range(0, len(rows), 10):
         part = rows[at : at + 10]
@@ -1234,7 +1234,7 @@ def test_what_dynamodb_says_comes_back_byte_for_byte(archive: Archive, merged: b
 def test_a_view_type_without_images_is_kept(archive: Archive) -> None:
     raw = answer(1, "").replace(b"NEW_AND_OLD_IMAGES", b"KEYS_ONLY")
     about = About(ARN, NAME.table, A, "KEYS_ONLY", {"HASH": "pk"})
-    rows = deque([row(msgspec.json.decode(raw, type=Answered))])
+    rows = deque([row("", msgspec.json.decode(raw, type=Answered))])
     assert archive.store.create(file_path(NAME, NOON, A, 1), encode(rows, about))
     (found,) = archive.read()
     assert json.loads(found.raw)["dynamodb"] == json.loads(raw)["dynamodb"]

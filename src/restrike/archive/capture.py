@@ -17,7 +17,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
@@ -161,8 +160,6 @@ class StreamCapture:
         self._buffers: dict[str, _Buffer] = {}
         self._verified: dict[str, float] = {}
         self._puts = asyncio.Semaphore(PUTS_SIDE_BY_SIDE)
-        # One thread: each would keep a heap of its own.
-        self._packer = ThreadPoolExecutor(1, "restrike-pack")
         self._saving = asyncio.Lock()
 
     def _now_s(self) -> float:
@@ -180,7 +177,6 @@ class StreamCapture:
             try:
                 return await self._capture(after, beating)
             finally:
-                self._packer.shutdown(wait=False)
                 beating.cancel()
                 await asyncio.gather(beating, return_exceptions=True)
                 with contextlib.suppress(RestrikeError):  # whatever went wrong is told already
@@ -360,7 +356,7 @@ class StreamCapture:
             self._wire,
             self._info.arn,
             streams.records_decoder(Answered),
-            lambda _, answered: row(answered),
+            row,
             otherwise=Start(latest=True) if state.latest and not self._resumed else Start(at_s=since_s),
             gaps=lost,
             since_s=since_s,
@@ -391,7 +387,7 @@ class StreamCapture:
                             break
                         if getting.done():
                             try:
-                                await self._take(getting.result())
+                                self._take(getting.result())
                             except StopAsyncIteration:
                                 ended = walk.why()
                                 break
@@ -424,7 +420,7 @@ class StreamCapture:
             claimed += 1
         return claimed
 
-    async def _take(self, page: Page) -> None:
+    def _take(self, page: Page) -> None:
         """Into the runs of its shard. A page's records are in order, and none of them was there before."""
         buffer = self._buffers.get(page.shard)
         if buffer is None:
@@ -435,8 +431,11 @@ class StreamCapture:
         self._state.heard_s = max(self._state.heard_s, page.read_to_s)
         tally, about = self._tally, self._about(page.shard)
         tally.held_bytes += buffer.add(page.records, about)
-        if buffer.runs and buffer.runs[-1][1].full:
-            await self._in_packer(buffer.runs[-1][1].pack)
+        # What waits for its row group is a quarter of what may be held, all shards together.
+        share_bytes = self._options.flush_bytes // (4 * len(self._buffers))
+        if buffer.runs and (buffer.runs[-1][1].full or buffer.runs[-1][1].waiting_bytes >= share_bytes):
+            # Some ten milliseconds, and not in a thread: that would keep a heap of its own, and wait for this one.
+            buffer.runs[-1][1].pack()
         buffer.read_to_s = max(buffer.read_to_s, page.read_to_s)
         buffer.done = buffer.done or page.last
         if not buffer.runs:
@@ -507,8 +506,7 @@ class StreamCapture:
                 raise self._another(None)
         about, last = self._about(shard), max(run.last, buffer.behind)
         follows = self._shard(shard).last
-        data = await self._in_packer(lambda: run.finish(follows))
-        files = [_File(data, run.first, hour, run.records)]
+        files = [_File(run.finish(follows), run.first, hour, run.records)]
         if run.first <= buffer.behind:
             files = await asyncio.to_thread(_rest, files[0].data, about, buffer.behind)
         tally = self._tally
@@ -537,9 +535,6 @@ class StreamCapture:
         self._verified[shard] = time.time()
         tally.first_s = run.first_s if tally.first_s is None else min(tally.first_s, run.first_s)
         tally.last_s = run.last_s if tally.last_s is None else max(tally.last_s, run.last_s)
-
-    async def _in_packer(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._packer, work)
 
     def _about(self, shard: str) -> About:
         return About(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import sys
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
@@ -89,42 +89,54 @@ class Row(msgspec.Struct, gc=False):
         return len(self.keys) + len(self.new_image or b"") + len(self.old_image or b"") + 550
 
 
-def row(answered: Answered) -> Row:
-    """Of a record as GetRecords answers it."""
+def row(_: str, answered: Answered) -> Row:
+    """Of a shard's record as GetRecords answers it."""
     change = answered.change
-    identity = None
-    if answered.identity is not None:
-        told = answered.identity
-        identity = msgspec.json.encode(
-            {
-                "type": told.get("type") or told.get("Type"),
-                "principalId": told.get("principalId") or told.get("PrincipalId"),
-            }
-        )
-    new, old = change.new_image, change.old_image
+    number, created = change.sequence_number, change.created
     return Row(
-        int(change.sequence_number),
-        change.sequence_number,
+        int(number),
+        number,
         answered.event_id,
-        sys.intern(answered.event_name),  # few different ones: 200 bytes a record less
-        created_seconds(change.created),
+        answered.event_name,
+        created if created.__class__ is float and created < _MILLISECONDS else created_seconds(created),
         bytes(change.keys),
-        bytes(new) or None,
-        bytes(old) or None,
+        bytes(change.new_image) or None,
+        bytes(change.old_image) or None,
         change.size_bytes,
-        identity,
-        sys.intern(answered.event_version),
-        sys.intern(answered.aws_region),
+        None if answered.identity is None else _identity(answered.identity),
+        answered.event_version,
+        answered.aws_region,
     )
 
 
+_MILLISECONDS = 1e11  # what is larger is no number of seconds
+
+
+def _identity(told: dict[str, Any]) -> bytes:
+    """`userIdentity` in Lambda's spelling."""
+    kind, principal = told.get("type") or told.get("Type"), told.get("principalId") or told.get("PrincipalId")
+    return msgspec.json.encode({"type": kind, "principalId": principal})
+
+
 def key_hash(keys: bytes) -> int:
-    """64 bits of the item's key: the first 8 bytes, big-endian and signed, of BLAKE2b-64 over its JSON with sorted
+    """64 bits of the item's key: the first 8 bytes, little-endian and signed, of BLAKE2b-64 over its JSON with sorted
     names and no white space."""
+    return int.from_bytes(_digest(keys), "little", signed=True)
+
+
+def _digest(keys: bytes) -> bytes:
     # One attribute of plain text is its own canonical form.
-    plain = keys.count(b'"') == 6 and b"\\" not in keys and b" " not in keys and b"\n" not in keys
-    canonical = keys if plain else msgspec.json.encode(msgspec.json.decode(keys), order="deterministic")
-    return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big", signed=True)
+    if b"\\" in keys or b" " in keys or b"\n" in keys or keys.count(b'"') != 6:
+        keys = msgspec.json.encode(msgspec.json.decode(keys), order="deterministic")
+    return blake2b(keys, digest_size=8).digest()
+
+
+def _key_hashes(keys: list[bytes]) -> Any:
+    """A column of `key_hash`."""
+    if sys.byteorder != "little":
+        return pa.array(list(map(key_hash, keys)), pa.int64())
+    digests = pa.py_buffer(b"".join(map(_digest, keys)))
+    return pa.Array.from_buffers(pa.int64(), len(keys), [None, digests])
 
 
 class About(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -179,7 +191,7 @@ class Writer:
             pa.array([each.old_image for each in rows], pa.string()),
             pa.array([each.size_bytes for each in rows], pa.int64()),
             _mostly_one([each.identity for each in rows]),
-            pa.array(list(map(key_hash, keys)), pa.int64()),
+            _key_hashes(keys),
             _mostly_one([each.event_version for each in rows]),
             _mostly_one([each.aws_region for each in rows]),
         ]
@@ -216,7 +228,7 @@ class RunFile:
     and what waits for the next row group.
 
     `first` and `last` are places, `first_s` and `last_s` the creation times of the same records; `held_bytes` is what
-    all of its records took before they were packed.
+    all of its records took before they were packed, `waiting_bytes` what those take that are not yet packed.
     """
 
     def __init__(self, about: About) -> None:
@@ -227,7 +239,7 @@ class RunFile:
         self._about = about
         self._numbers = ["", ""]
         self._waiting: list[Row] = []
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
         self._writer: Writer | None = None
 
     def add(self, rows: list[Row]) -> int:
@@ -240,25 +252,25 @@ class RunFile:
         self.records += len(rows)
         self.held_bytes += held
         self._waiting += rows
-        self._waiting_bytes += held
+        self.waiting_bytes += held
         return held
 
     @property
     def full(self) -> bool:
         """Whether a row group waits to be packed."""
-        return self._waiting_bytes >= ROW_GROUP_BYTES or len(self._waiting) >= ROW_GROUP_RECORDS
+        return self.waiting_bytes >= ROW_GROUP_BYTES or len(self._waiting) >= ROW_GROUP_RECORDS
 
     def pack(self) -> None:
-        """What waits, as a row group. For a thread."""
+        """What waits, as a row group."""
         if not self._waiting:
             return
         if self._writer is None:
             self._writer = Writer(self._about, len(self._waiting))
         self._writer.add(self._waiting)
-        self._waiting, self._waiting_bytes = [], 0
+        self._waiting, self.waiting_bytes = [], 0
 
     def finish(self, follows: str | None = None) -> bytes:
-        """The whole file, behind that number of the shard. For a thread."""
+        """The whole file, behind that number of the shard."""
         self.pack()
         assert self._writer is not None, "a run has records"
         return self._writer.finish(self._numbers[0], self._numbers[1], follows)
