@@ -48,6 +48,7 @@ ONCE_PATIENCE_S = 300.0
 FOLLOW_PATIENCE_S = RETENTION_S
 PAUSE_S = 5.0  # until a store that could not be reached is tried again
 PUTS_SIDE_BY_SIDE = 4
+SHARDS_SIDE_BY_SIDE = 6  # of which a page is read or waits; their megabytes are not in --flush-mb
 MAX_COLLISIONS = 5
 FORGET_DONE_S = 2 * RETENTION_S
 
@@ -366,6 +367,7 @@ class StreamCapture:
             loses=self._loses,
             patience_s=FOLLOW_PATIENCE_S if options.follow else ONCE_PATIENCE_S,
             idle_poll_s=options.poll_s if options.follow else None,
+            side_by_side=SHARDS_SIDE_BY_SIDE,
         )
         self._walk = walk
         stopping = asyncio.create_task(self._stop.wait())

@@ -84,6 +84,7 @@ class Pages(Walk):
         quiet_s: float | None = None,
         patience_s: float | None = None,
         idle_poll_s: float | None = None,
+        side_by_side: int = streams.SIDE_BY_SIDE,
     ) -> None:
         super().__init__(
             wire,
@@ -94,6 +95,7 @@ class Pages(Walk):
             to_the_end=not follow,
             patience_s=PATIENCE_S if patience_s is None else patience_s,
             idle_poll_s=idle_poll_s,
+            side_by_side=side_by_side,
         )
         self._record = record
         self._otherwise = otherwise

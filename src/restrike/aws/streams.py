@@ -206,7 +206,7 @@ class Walk(abc.ABC):
     """Reads the shards of a stream from given places on, each after its parent, and hands over their pages.
 
     1. `prepare` takes the iterators, so that nothing that is written afterwards can be missed.
-    2. `run` gives every shard a task. SIDE_BY_SIDE of them at a time read a page and hand it over: whoever is slow
+    2. `run` gives every shard a task. `side_by_side` of them at a time read a page and hand it over: whoever is slow
        to take pages slows the reading.
     3. When a shard is read to its end, its children begin. They are looked up in the list that is there, and the
        shards are listed anew only where that knows none, since DescribeStream is for ten calls a second.
@@ -225,6 +225,7 @@ class Walk(abc.ABC):
         to_the_end: bool = False,
         patience_s: float = 0.0,
         idle_poll_s: float | None = None,
+        side_by_side: int = SIDE_BY_SIDE,
     ) -> None:
         """`to_the_end`: `run` returns when no shard is left to read. `patience_s`: how long the service may throttle
         or be silent, beyond the retries of a call, until that is an error. `idle_poll_s`: the longest that a shard
@@ -245,7 +246,7 @@ class Walk(abc.ABC):
         self._shards: dict[str, Shard] = {}
         self._status = "ENABLED"
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._turns = asyncio.Semaphore(side_by_side)
 
     # ── for subclasses ───────────────────────────────────────────────────────────────────────────────────
 
