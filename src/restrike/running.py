@@ -9,7 +9,7 @@ import re
 import signal
 import string
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -22,6 +22,20 @@ def default_name(verb: str, what: str) -> str:
     stem = re.sub(r"[^.A-Za-z0-9_-]", "-", what.rpartition("/")[2])[:35]
     tail = "".join(random.choices(string.ascii_lowercase + string.digits, k=4))  # noqa: S311 - no secret
     return f"{verb}-{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{tail}"
+
+
+def flag_words(values: object, defaults: object, flags: Mapping[str, str]) -> list[str]:
+    """The flags (field → flag) of all fields whose value is not the default, as words of a command line."""
+    words: list[str] = []
+    for field, flag in flags.items():
+        value = getattr(values, field)
+        if value == getattr(defaults, field):
+            continue
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        else:
+            words += [flag, f"{value:.15g}" if isinstance(value, float) else str(value)]
+    return words
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:

@@ -14,13 +14,12 @@ import msgspec
 import pyarrow as pa
 
 from restrike.archive.inspection import numbers
-from restrike.archive.layout import HOUR_S, DataFile, StreamName
+from restrike.archive.layout import DataFile, StreamName
 from restrike.archive.parquet import ROW_GROUP_BYTES, ROW_GROUP_RECORDS, Damaged, Opened, Writer, damaged
 from restrike.archive.places import files_of_hour, opened
 from restrike.archive.reader import Reader
 from restrike.aws.objects import Changed, Store
 from restrike.errors import UsageError
-from restrike.model.window import Window
 
 DEFAULT_AGE_S = 3600.0
 """Hours that ended later are left alone. A capture that has put nothing for a quarter of that looks again where the
@@ -53,10 +52,7 @@ class Compacted(msgspec.Struct):
 
 def runs(store: Store, stream: StreamName, *, before_s: float, target_bytes: int = TARGET_BYTES) -> Iterator[Run]:
     """The runs to merge, of hours that ended before that time; each becomes at most about that large."""
-    reader = Reader(store, stream, skips_damaged=True)
-    for hour in reader.hours(Window()):
-        if (hour + 1) * HOUR_S > before_s:
-            return
+    for hour in Reader(store, stream, skips_damaged=True).hours_ended_before(before_s):
         yield from _runs_of_hour(store, stream, hour, target_bytes)
 
 
@@ -149,10 +145,10 @@ def _merged(files: list[Opened]) -> bytes:
     waiting: list[pa.RecordBatch] = []
     last = ""
     rows = size = 0
-    for file in files:
+    for at, file in enumerate(files):
         if last and int(file.about.first) <= int(last):
             # A compaction was killed before it could delete what it had merged.
-            held = {each for before in files[: files.index(file)] for each in numbers(before)}
+            held = {each for before in files[:at] for each in numbers(before)}
             if not set(numbers(file)) <= held:
                 raise damaged(file.path, "it holds again a part of the file before it")
             continue

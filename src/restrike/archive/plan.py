@@ -18,13 +18,13 @@ from restrike.archive.state import CaptureState, KnownGap, Owner, encoded, load,
 from restrike.aws import dynamodb, streams
 from restrike.aws.objects import LocalFolder, Store, open_store
 from restrike.aws.session import Aws
-from restrike.aws.settings import AwsSettings
+from restrike.aws.settings import AWS_FLAGS, AwsSettings
 from restrike.aws.streams import RETENTION_S
 from restrike.errors import NotFound, RestrikeError, SourceLacks, UsageError
 from restrike.model.plan import CapturePlan, Planned, PlanWarning, lacking_images
 from restrike.model.report import CaptureReport, State
 from restrike.model.window import moment
-from restrike.running import Stop, run_to_end
+from restrike.running import Stop, flag_words, run_to_end
 
 TRIM_HORIZON, LATEST = "trim-horizon", "latest"
 STATUS_EVERY_S = 60.0
@@ -172,23 +172,20 @@ def _options(request: CaptureRequest) -> CaptureOptions:
     )
 
 
+FLAGS = {
+    "since": "--since",
+    "flush_seconds": "--flush-seconds",
+    "flush_mb": "--flush-mb",
+    "poll_seconds": "--poll-seconds",
+}
+
+
 def command(request: CaptureRequest) -> str:
     """The command line that carries the request out."""
     words = ["restrike", "capture", request.table, "--to", request.to]
-    plain = CaptureRequest(table="", to="")
-    for field, flag in (
-        ("since", "--since"),
-        ("flush_seconds", "--flush-seconds"),
-        ("flush_mb", "--flush-mb"),
-        ("poll_seconds", "--poll-seconds"),
-    ):
-        value = getattr(request, field)
-        if value != getattr(plain, field):
-            words += [flag, f"{value:g}" if isinstance(value, float) else value]
+    words += flag_words(request, CaptureRequest(table="", to=""), FLAGS)
     words.append("--follow" if request.follow else "--once")
-    for field, flag in (("region", "--region"), ("profile", "--profile"), ("endpoint_url", "--endpoint-url")):
-        if (value := getattr(request.aws, field)) is not None:
-            words += [flag, value]
+    words += flag_words(request.aws, AwsSettings(), AWS_FLAGS)
     return shlex.join([*words, "--execute"])
 
 
@@ -196,7 +193,7 @@ def _streams(table: str, latest_arn: str | None, store: Store | None) -> list[_S
     """The streams to capture, one after the other: those that were switched off while they were captured and are not
     read to their end, then the table's own."""
     known = _known(store, table) if store is not None else {}
-    arns = {arn for state in known.values() if state.ended is None for arn in [state.stream_arn]}
+    arns = {state.stream_arn for state in known.values() if state.ended is None}
     if latest_arn is not None:
         arns.add(latest_arn)
     chosen = []

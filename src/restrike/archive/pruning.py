@@ -10,7 +10,6 @@ from restrike.archive.layout import HOUR_S, DataFile, StreamName
 from restrike.archive.reader import Reader
 from restrike.aws.objects import Store
 from restrike.errors import UsageError
-from restrike.model.window import Window
 
 KEPT_S = 48 * 3600.0
 
@@ -26,9 +25,7 @@ class Pruned(msgspec.Struct):
 def older_files(store: Store, stream: StreamName, *, before_s: float) -> Iterator[DataFile]:
     """The files of hours that ended before that time, the oldest first."""
     reader = Reader(store, stream, skips_damaged=True)
-    for hour in reader.hours(Window()):
-        if (hour + 1) * HOUR_S > before_s:
-            return
+    for hour in reader.hours_ended_before(before_s):
         yield from sorted(reader.files_of_hour(hour))
 
 

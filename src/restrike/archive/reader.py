@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from restrike.archive.layout import (
+    HOUR_S,
     DataFile,
     StreamName,
     day_of_folder,
@@ -99,6 +100,13 @@ class Reader:
             for hour in hours_of_folders(self._store.folders(folder)):
                 if (first is None or hour >= first) and (last is None or hour <= last):
                     yield hour
+
+    def hours_ended_before(self, moment_s: float) -> Iterator[int]:
+        """The hours that have a folder and ended before that time, in order."""
+        for hour in self.hours(Window()):
+            if (hour + 1) * HOUR_S > moment_s:
+                return
+            yield hour
 
     def _days(self, first: int, last: int) -> Iterator[str]:
         """The folders of those days, whether they are there or not: what is older is not even listed."""
@@ -223,7 +231,7 @@ class Reader:
         self, found: Opened, group: int, window: Window, place: int, wants_key: WantsKey | None
     ) -> list[Record]:
         created = found.created(group)
-        if created is not None and not _overlaps(window, *created):
+        if created is not None and not window.overlaps(*created):
             return []
         if wants_key is not None and not any(map(wants_key, found.keys(group))):
             return []
@@ -292,7 +300,3 @@ def _bounds(window: Window) -> tuple[int | None, int | None]:
     if first is not None and last is None:
         last = hour_of(time.time()) + 1
     return first, last
-
-
-def _overlaps(window: Window, first_s: float, last_s: float) -> bool:
-    return (window.since_s is None or last_s >= window.since_s) and (window.until_s is None or first_s < window.until_s)

@@ -49,8 +49,8 @@ def this_process() -> Owner:
 
 class CaptureState(msgspec.Struct, omit_defaults=True):
     """`latest` and `since_s` say where it began, `began_s` when; `saved_s` when it was last at work, and `heard_s`
-    when the stream was last heard of. `owner` is who is
-    capturing now, None after a clean end. `ended`: nothing more will come of this stream, and why."""
+    when the stream was last heard of. `owner` is who is capturing now, None after a clean end. `ended`: nothing more
+    will come of this stream, and why."""
 
     stream_arn: str
     table: str
@@ -105,9 +105,7 @@ class KnownGap(msgspec.Struct, frozen=True):
     cause: str
 
     def touches(self, window: Window) -> bool:
-        return (window.until_s is None or self.from_s < window.until_s) and (
-            window.since_s is None or self.to_s >= window.since_s
-        )
+        return window.overlaps(self.from_s, self.to_s)
 
     def as_gap(self) -> Gap:
         why = f"{iso(self.from_s)} to {iso(self.to_s)}: {self.cause}"

@@ -14,3 +14,7 @@ class AwsSettings(msgspec.Struct, frozen=True):
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+
+
+AWS_FLAGS = {"region": "--region", "profile": "--profile", "endpoint_url": "--endpoint-url"}
+"""Field → flag."""

@@ -24,6 +24,10 @@ class Window(msgspec.Struct, frozen=True):
             self.until_s is None or created_s < self.until_s
         )
 
+    def overlaps(self, first_s: float, last_s: float) -> bool:
+        """Whether something from then to then, both included, may lie in it."""
+        return (self.since_s is None or last_s >= self.since_s) and (self.until_s is None or first_s < self.until_s)
+
 
 class Gap(msgspec.Struct, frozen=True):
     """Records that should be there and are not: where, and from when to when (epoch seconds, if known)."""

@@ -8,9 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from restrike.aws.settings import AwsSettings
+from restrike.aws.settings import AWS_FLAGS, AwsSettings
 from restrike.errors import UsageError
 from restrike.replaying.filters import FilterRequest
+from restrike.running import flag_words
 from restrike.touching.request import TouchRequest
 
 
@@ -118,21 +119,11 @@ def command(request: ReplayRequest, run: str) -> str:
     """The command line that executes the request under that name."""
     words = ["restrike", "replay", request.source, "--to", request.to]
     default = ReplayRequest(source="", to="")
-    for flags, values, defaults in (
-        (FILTER_FLAGS, request.filters, default.filters),
-        (FLAGS, request, default),
-        (AWS_FLAGS, request.aws, default.aws),
-    ):
-        for field, flag in flags.items():
-            value = getattr(values, field)
-            if value != getattr(defaults, field):
-                words += _flag(flag, value)
+    words += flag_words(request.filters, default.filters, FILTER_FLAGS)
+    words += flag_words(request, default, FLAGS)
+    words += flag_words(request.aws, default.aws, AWS_FLAGS)
     if request.selection is not None:
-        plain = TouchRequest(table="")
-        for field, flag in SELECTION_FLAGS.items():
-            value = getattr(request.selection, field)
-            if value != getattr(plain, field):
-                words += _flag(flag, value)
+        words += flag_words(request.selection, TouchRequest(table=""), SELECTION_FLAGS)
     return shlex.join([*words, "--run", run, "--execute"])
 
 
@@ -151,10 +142,3 @@ SELECTION_FLAGS = {
     "expression_attribute_names": "--expression-attribute-names",
     "expression_attribute_values": "--expression-attribute-values",
 }
-AWS_FLAGS = {"region": "--region", "profile": "--profile", "endpoint_url": "--endpoint-url"}
-
-
-def _flag(flag: str, value: object) -> list[str]:
-    if isinstance(value, bool):
-        return [flag if value else flag.replace("--", "--no-", 1)]
-    return [flag, f"{value:.15g}" if isinstance(value, float) else str(value)]

@@ -12,12 +12,13 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
-from restrike.aws.settings import AwsSettings
+from restrike.aws.settings import AWS_FLAGS, AwsSettings
 from restrike.errors import UsageError
 from restrike.ledger import Ledger
 from restrike.model import selection as model
 from restrike.model.selection import Filter, KeyList, KeyQuery, Scan, Selection
 from restrike.model.table import AttributeValue, IndexInfo, Key, KeyAttribute, TableInfo, key_value
+from restrike.running import flag_words
 from restrike.touching.keys import read_keys, spool
 from restrike.touching.writer import Api
 
@@ -101,24 +102,8 @@ def command(request: TouchRequest, run: str) -> str:
     """The command line that executes the request under that name; safe to run twice, since the name is in it."""
     import shlex
 
-    words = ["restrike", "touch", request.table]
-    default = TouchRequest(table="")
-    for field, flag in FLAGS.items():
-        value = getattr(request, field)
-        if value == getattr(default, field):
-            continue
-        if isinstance(value, bool):
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-        else:
-            words += [flag, f"{value:.15g}" if isinstance(value, float) else str(value)]
-    settings = request.aws
-    for flag, setting in (
-        ("--region", settings.region),
-        ("--profile", settings.profile),
-        ("--endpoint-url", settings.endpoint_url),
-    ):
-        if setting is not None:
-            words += [flag, setting]
+    words = ["restrike", "touch", request.table, *flag_words(request, TouchRequest(table=""), FLAGS)]
+    words += flag_words(request.aws, AwsSettings(), AWS_FLAGS)
     return shlex.join([*words, "--run", run, "--execute"])
 
 

@@ -93,7 +93,7 @@ class ArchiveSource:
                 view_type, arn = found.about.view_type, found.about.stream_arn
                 for group in range(found.groups):
                     created = found.created(group)
-                    if created is None or not _inside(window, *created):
+                    if created is None or not window.overlaps(*created):
                         continue
                     count += found.group_records(group)
                     first_s = created[0] if first_s is None else min(first_s, created[0])
@@ -132,10 +132,6 @@ class ArchiveSource:
             self.gaps += reader.gaps
             files += reader.opened_files
         self.ended = f"end of the archive: {files:,} files were opened"
-
-
-def _inside(window: Window, first_s: float, last_s: float) -> bool:
-    return (window.since_s is None or last_s >= window.since_s) and (window.until_s is None or first_s < window.until_s)
 
 
 async def _ahead(groups: Iterator[list[Record]]) -> AsyncGenerator[list[Record], None]:
