@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -155,7 +154,7 @@ def test_follow_keeps_what_comes_and_ends_cleanly(table: Table) -> None:
         table.load([{"pk": "last"}])
         until(lambda: "last" in names(lines(restrike("records", "archive:kept", "--json"))), "the last record")
         table.load([{"pk": "in-memory"}])
-        time.sleep(0.05)  # it may be read by now, or not: the next capture has it in any case
+        # It may be read by now, or not: the next capture has it in any case.
         run.process.send_signal(signal.SIGTERM)
         ended = run.end()
     assert ended.code == 0, ended

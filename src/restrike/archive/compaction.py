@@ -3,6 +3,9 @@
 The first file of a run is written over with all of the run, and only then the others are deleted, the oldest first.
 Whoever reads goes shard by shard and leaves out what is not above the last number that it handed out, so that it sees
 every record once, whichever of the files it finds; and the last name of a shard always says how far the archive is.
+
+The command leaves alone what ended less than an hour ago. A capture that has put nothing for a quarter of that looks
+again where the archive is, so that none relies on a name that is merged away.
 """
 
 from __future__ import annotations
@@ -21,9 +24,6 @@ from restrike.archive.reader import Reader
 from restrike.aws.objects import Changed, Store
 from restrike.errors import UsageError
 
-DEFAULT_AGE_S = 3600.0
-"""Hours that ended later are left alone. A capture that has put nothing for a quarter of that looks again where the
-archive is, so that none relies on a name that is merged away."""
 TARGET_BYTES = 128_000_000
 
 

@@ -28,7 +28,6 @@ from restrike.running import Stop, flag_words, run_to_end
 
 TRIM_HORIZON, LATEST = "trim-horizon", "latest"
 STATUS_EVERY_S = 60.0
-NEXT_STREAM_POLL_S = 30.0
 USD_PER_READ = 0.02 / 100_000
 
 OnStatus = Callable[[CaptureTally], None]

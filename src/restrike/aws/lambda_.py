@@ -94,8 +94,6 @@ class FunctionInfo(msgspec.Struct, frozen=True):
     arn: str
     timeout_s: int
     version: str = "$LATEST"
-    memory_mb: int = 128
-    runtime: str = ""
 
 
 async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
@@ -108,8 +106,6 @@ async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
         arn=answer.get("FunctionArn", ""),
         timeout_s=answer.get("Timeout", 3),
         version=answer.get("Version", "$LATEST"),
-        memory_mb=answer.get("MemorySize", 128),
-        runtime=answer.get("Runtime", ""),
     )
 
 
