@@ -33,20 +33,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.touch import cpu_s
-from restrike.archive.capture import CaptureOptions, CaptureTally, StreamCapture
 from restrike.archive.compaction import compact
 from restrike.archive.layout import HOUR_S, StreamName, file_path
 from restrike.archive.parquet import SCHEMA, About, Row, Writer, encode, key_hash
 from restrike.archive.reader import Reader
 from restrike.archive.state import CaptureState, encoded
-from restrike.aws.objects import LocalFolder, Store
 from restrike.aws.session import Aws
 from restrike.aws.streams import StreamInfo
 from restrike.aws.wire import Wire
+from restrike.capturing.stream import CaptureOptions, CaptureTally, StreamCapture
 from restrike.model.window import Window
 from restrike.replaying.filters import FilterRequest, key_filter
-from restrike.replaying.sources.archive import ArchiveSource
-from restrike.running import Stop
+from restrike.runs.stop import Stop
+from restrike.sources.archive import ArchiveSource
+from restrike.stores.objects import LocalFolder, Store
 
 NAME = StreamName("bench", "2026-01-01T00:00:00.000")
 ARN = f"arn:aws:dynamodb:eu-west-1:123456789012:table/{NAME.table}/stream/{NAME.label}"

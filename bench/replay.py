@@ -27,15 +27,15 @@ import msgspec
 
 from bench.touch import cpu_s
 from restrike.aws.streams import records_decoder
-from restrike.ledger import Ledger
 from restrike.model.record import Fidelity, Record, read_record
 from restrike.model.window import Gap, Window
 from restrike.replaying.engine import Replay, ReplayCounts, Settings
 from restrike.replaying.filters import Filter, FilterRequest
 from restrike.replaying.plan import LedgerBook
-from restrike.replaying.sources import SourceInfo
-from restrike.replaying.targets import Answer, Target
-from restrike.replaying.targets.jsonl import JsonlTarget
+from restrike.runs.ledger import Ledger
+from restrike.sources import SourceInfo
+from restrike.targets import Answer, Target
+from restrike.targets.jsonl import JsonlTarget
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/bench/stream/2026-01-01T00:00:00.000"
 PAGE_RECORDS = 500  # of 2 KB: a page holds at most 1 MB

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from restrike.archive.plan import Plan as CapturePlan
+    from restrike.capturing.plan import Plan as CapturePlan
     from restrike.model.record import Record
     from restrike.replaying.plan import Plan as ReplayPlan
     from restrike.touching.plan import Plan
@@ -61,14 +61,14 @@ def records(source: str, **request: Any) -> Iterator[Record]:
 def capture(table: str, to: str, **request: Any) -> CapturePlan:
     """Plans a capture of a table's stream into an archive; `plan.execute(on_status=…)` carries it out.
 
-    Keyword arguments are the fields of `restrike.archive.plan.CaptureRequest` (`since`, `follow`, `flush_seconds`,
+    Keyword arguments are the fields of `restrike.capturing.plan.CaptureRequest` (`since`, `follow`, `flush_seconds`,
     `flush_mb`, `poll_seconds`), and `region`, `profile`, `endpoint_url`. Needs the extra `archive`.
     """
     from restrike.archive import require_packages
 
     require_packages()
-    from restrike.archive.plan import CaptureRequest, plan
     from restrike.aws.settings import AwsSettings
+    from restrike.capturing.plan import CaptureRequest, plan
 
     settings = {name: request.pop(name) for name in ("region", "profile", "endpoint_url") if name in request}
     return plan(CaptureRequest(table=table, to=to, aws=AwsSettings(**settings), **request))

@@ -23,7 +23,7 @@ import botocore.config
 import botocore.session
 import pytest
 
-from restrike.aws import streams, wire
+from restrike.aws import wire
 from restrike.touching import engine
 
 INDEX = "by_day"
@@ -275,8 +275,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(wire, "MAX_RETRY_DELAY_S", 0.05)
     monkeypatch.setattr(wire, "TIMEOUT_S", 2.0)
-    monkeypatch.setattr(streams, "IDLE_POLL_S", 0.02)
-    monkeypatch.setattr(streams, "MAX_IDLE_POLL_S", 0.05)
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.02)
+    monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.05)
     monkeypatch.setattr(engine, "SAVE_EVERY_S", 0.3)
 
 

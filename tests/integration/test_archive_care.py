@@ -35,14 +35,14 @@ from restrike.archive.places import last_files, opened
 from restrike.archive.pruning import KEPT_S, prune
 from restrike.archive.reader import Reader, open_archive, streams_in
 from restrike.archive.state import CaptureState, KnownGap, encoded, write_gap
-from restrike.aws.objects import Changed, LocalFolder, Object, ObjectFile, Store, open_store
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.aws.streams import records_decoder
 from restrike.errors import SourceLacks, UsageError
 from restrike.model.record import Record, read_record
 from restrike.model.window import Gap, Window
-from restrike.replaying.sources.archive import ArchiveSource
+from restrike.sources.archive import ArchiveSource
+from restrike.stores.objects import Changed, LocalFolder, Object, ObjectFile, Store, open_store
 from tests.servers.ministack import MiniStack
 
 NAME = StreamName("t", "2026-11-23T00:00:00.000")

@@ -19,13 +19,13 @@ import msgspec
 import pytest
 
 import restrike
-from restrike.archive import capture
 from restrike.archive.layout import CAPTURES, DataFile, data_file
 from restrike.archive.places import last_files
-from restrike.aws.objects import Store, open_store
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
+from restrike.capturing import stream as capture
 from restrike.model.record import Record
+from restrike.stores.objects import Store, open_store
 from tests.integration import safety
 from tests.integration.safety import Command, await_true, command
 from tests.integration.safety import restrike as run
@@ -35,13 +35,13 @@ from tests.servers.ministack import MiniStack
 KILLS = 20
 FLUSH = ["--flush-seconds", "0.2", "--flush-mb", "1", "--poll-seconds", "0.2"]
 HURRIED = """
-from restrike.archive import capture
+from restrike.capturing import stream as capture
 capture.HEARTBEAT_S, capture.STALE_S = 0.3, 1.5
 """
 """Put before the command: a capture in S3 that is dead is soon taken for dead."""
 SLOW_DELETES = """
 import time
-from restrike.aws.objects import LocalFolder, Store
+from restrike.stores.objects import LocalFolder, Store
 def slowly(delete):
     return lambda store, path: (time.sleep(0.02), delete(store, path))
 Store.delete = slowly(Store.delete)

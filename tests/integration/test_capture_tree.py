@@ -25,22 +25,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import restrike
-from restrike.archive import capture as module
-from restrike.archive.capture import CaptureOptions, CaptureTally, StreamCapture
 from restrike.archive.layout import GAPS, HOUR_S, DataFile, StreamName, data_file, hour_of
 from restrike.archive.places import opened
 from restrike.archive.reader import Reader
 from restrike.archive.state import CaptureState, encoded, gaps, load
 from restrike.aws import pages, streams
-from restrike.aws.objects import Store, open_store
 from restrike.aws.refusals import error_for
 from restrike.aws.session import Aws
 from restrike.aws.streams import RETENTION_S, StreamInfo
+from restrike.aws.walk import REFRESH_SHARDS_S
+from restrike.capturing import stream as module
+from restrike.capturing.stream import CaptureOptions, CaptureTally, StreamCapture
 from restrike.errors import AccessDenied, RestrikeError, Unreachable, UsageError
 from restrike.model.record import Record
 from restrike.model.window import Gap, Window
-from restrike.replaying.sources.archive import ArchiveSource
-from restrike.running import Stop
+from restrike.runs.stop import Stop
+from restrike.sources.archive import ArchiveSource
+from restrike.stores.objects import Store, open_store
 from tests.integration.tables import create
 from tests.servers.ministack import MiniStack
 from tests.servers.shard_tree import ARN, START_S, Shard, Tree
@@ -58,9 +59,10 @@ WAIT_S = 60.0
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is awaited, is awaited for moments."""
     monkeypatch.setattr(pages, "QUIET_S", 0.0)
-    monkeypatch.setattr(streams, "IDLE_POLL_S", 0.01)
-    monkeypatch.setattr(streams, "MAX_IDLE_POLL_S", 0.02)
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.01)
+    monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.02)
     monkeypatch.setattr(streams, "retry_delay_s", lambda attempt: 0.0)
+    monkeypatch.setattr("restrike.aws.walk.retry_delay_s", lambda attempt: 0.0)
 
 
 # ── capturing and reading ────────────────────────────────────────────────────────────────────────────────
@@ -1027,7 +1029,7 @@ def test_an_idle_shard_is_asked_less_and_less_often_down_to_what_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And there is one reader a shard: what asks for its pages waits between them."""
-    monkeypatch.setattr(streams, "IDLE_POLL_S", 0.25)
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.25)
     pauses: list[float] = []
     sleep = asyncio.sleep
 
@@ -1051,7 +1053,7 @@ def test_an_idle_shard_is_asked_less_and_less_often_down_to_what_was_asked_for(
     assert idle == sorted(idle)
     assert idle[0] == 0.25
     assert idle[-1] == 5.0
-    assert max(pauses) <= streams.REFRESH_SHARDS_S
+    assert max(pauses) <= REFRESH_SHARDS_S
 
 
 def test_the_status_tells_what_is_kept_and_how_far_behind_now(

@@ -16,9 +16,9 @@ import pytest
 
 import restrike
 from restrike.cli.main import main
-from restrike.ledger import Ledger
 from restrike.local.dynamodb_local import start_owned
 from restrike.model.report import TouchReport
+from restrike.runs.ledger import Ledger
 from restrike.touching.plan import Plan
 from tests.integration.safety import (
     INDEX,

@@ -21,16 +21,16 @@ import msgspec
 import pytest
 
 import restrike
-from restrike.aws import streams, wire
+from restrike.aws import wire
 from restrike.aws.dynamodb import describe_table
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.aws.wire import Wire
 from restrike.cli.main import main
 from restrike.errors import AccessDenied, AwsError, BadCredentials, RestrikeError
-from restrike.ledger import Ledger
 from restrike.local.dynamodb_local import start_owned
 from restrike.model.report import TouchReport
+from restrike.runs.ledger import Ledger
 from restrike.touching import engine
 from restrike.touching.pace import Pace, PaceOptions
 from restrike.touching.plan import Plan, resume
@@ -522,7 +522,7 @@ def test_records_that_never_come_are_left_over_by_name(
 def test_a_stream_that_shows_nothing_leaves_all_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = stage("marker", count=50)
     plan = scene.plan(verify_timeout_s=0.5)
-    monkeypatch.setattr(streams, "MAX_RECORDS", 1)
+    monkeypatch.setattr("restrike.aws.walk.MAX_RECORDS", 1)
     scene.proxy.script([Throttle("GetRecords", times=3), HangAfterApply("GetRecords")])
     report = plan.execute()
     assert (report.fired, report.seen, report.leftover, report.exit_code) == (50, 0, 50, 6)

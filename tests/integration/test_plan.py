@@ -131,7 +131,7 @@ def test_default_names_differ() -> None:
 
 
 def restrike_name() -> str:
-    from restrike.running import default_name
+    from restrike.runs.names import default_name
 
     return default_name("touch", "arn:aws:dynamodb:us-east-1:1:table/or!ders")
 

@@ -1,4 +1,4 @@
-"""One contract, every source: what `restrike.replaying.sources.Source` says, sentence by sentence, on real engines.
+"""One contract, every source: what `restrike.sources.Source` says, sentence by sentence, on real engines.
 
 A source of a new kind joins by a function in SOURCES.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import restrike
-from restrike.aws import dynamodb, streams
+from restrike.aws import dynamodb
 from restrike.aws import pages as stream_module
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
@@ -24,8 +24,9 @@ from restrike.errors import UsageError
 from restrike.model.record import Record, event, images, read_record
 from restrike.model.selection import DateQuery, KeyList, Scan, Selection
 from restrike.model.window import Window
-from restrike.replaying.sources import Source
-from restrike.replaying.sources.uri import (
+from restrike.selecting.keyfile import KeyFile
+from restrike.sources import Source
+from restrike.sources.uri import (
     ArchiveUri,
     JsonlUri,
     StreamUri,
@@ -34,7 +35,6 @@ from restrike.replaying.sources.uri import (
     open_source,
     parse_source,
 )
-from restrike.touching.keys import KeyFile
 from tests.integration.tables import Index, Table, create
 
 ITEMS = 60
@@ -45,7 +45,7 @@ Opener = Callable[[], Source]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "QUIET_S", 0.0)
-    monkeypatch.setattr(streams, "IDLE_POLL_S", 0.01)
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.01)
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,12 @@ from restrike.aws.refusals import error_for
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.aws.streams import StreamInfo
+from restrike.aws.walk import SIDE_BY_SIDE
 from restrike.errors import AccessDenied, NotFound, SourceLacks, Throttled, UsageError
 from restrike.model.record import Record
 from restrike.model.window import DRAINED, Gap, Window
-from restrike.replaying.sources import SourceInfo
-from restrike.replaying.sources.stream import StreamSource
+from restrike.sources import SourceInfo
+from restrike.sources.stream import StreamSource
 from tests.integration.tables import Table, create, until
 from tests.servers.faults import ExpiredIterator, ServerError, Throttle, Trimmed, faulty
 from tests.servers.shard_tree import ARN, START_S, Shard, Tree
@@ -37,8 +38,8 @@ WAIT_S = 60.0
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of an open shard is awaited for moments only, but for the test that is about it."""
     monkeypatch.setattr(module, "QUIET_S", 0.0)
-    monkeypatch.setattr(streams, "IDLE_POLL_S", 0.01)
-    monkeypatch.setattr(streams, "MAX_IDLE_POLL_S", 0.02)
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.01)
+    monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.02)
 
 
 def local(endpoint_url: str) -> Aws:
@@ -590,8 +591,8 @@ def test_a_lower_bound(on: Opener, at_timestamp: bool) -> None:
 
 
 def test_a_shard_that_has_more_is_read_on_without_a_pause(on: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "IDLE_POLL_S", 3600.0)
-    monkeypatch.setattr(streams, "MAX_IDLE_POLL_S", 3600.0)
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 3600.0)
+    monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 3600.0)
     tree = Tree(Shard("a", list(range(1, 100))), page=3)
     found = asyncio.run(asyncio.wait_for(gather(on(tree)), WAIT_S))
     assert found.places == list(range(1, 100))
@@ -609,6 +610,7 @@ def test_an_upper_bound_ends_the_reading(on: Opener) -> None:
 
 def test_a_throttled_question_for_a_time_is_asked_again(on: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "retry_delay_s", lambda attempt: 0.0)
+    monkeypatch.setattr("restrike.aws.walk.retry_delay_s", lambda attempt: 0.0)
     tree = Tree(Shard("a", [1], closed=False))
     tree.errors["GetShardIterator"] = [error_for("GetShardIterator", "LimitExceededException", "") for _ in range(3)]
     asyncio.run(gather(on(tree), window=Window(START_S - 900)))
@@ -701,7 +703,7 @@ def test_many_shards_at_bounded_width_and_few_listings(on: Opener) -> None:
     found = asyncio.run(gather(on(tree)))
     assert sorted(found.places) == all_numbers(shards)
     check(found, shards)
-    assert tree.most_at_once <= streams.SIDE_BY_SIDE
+    assert tree.most_at_once <= SIDE_BY_SIDE
     assert tree.count("DescribeStream") <= 9 * 4
 
 

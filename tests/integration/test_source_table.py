@@ -25,10 +25,10 @@ from restrike.model.record import Record, read_record
 from restrike.model.selection import DateQuery, Filter, KeyList, KeyQuery, Scan, Selection
 from restrike.model.table import canonical_key
 from restrike.model.window import Window
-from restrike.replaying.sources import SourceInfo
-from restrike.replaying.sources import table as module
-from restrike.replaying.sources.table import TableSource, is_made_up
-from restrike.touching.keys import KeyFile
+from restrike.selecting.keyfile import KeyFile
+from restrike.sources import SourceInfo
+from restrike.sources import table as module
+from restrike.sources.table import TableSource, is_made_up
 from tests.integration.tables import Index, Table, create
 from tests.servers.faults import AccessDenied as Denied
 from tests.servers.faults import ServerError, Throttle, faulty

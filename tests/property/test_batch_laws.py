@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restrike.selecting.read import Unit
 from restrike.touching.engine import Batches, OrderedBatches
-from restrike.touching.select import Unit
 from restrike.touching.writer import Job
 
 jobs = st.builds(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from restrike.model.record import Record, event, event_size_bytes, read_record
 from restrike.replaying.delivery import Delivery, GivenUp, Policy, Tally
 from restrike.replaying.lanes import BatchLimits, Floors, Lanes, Page, lane_of, next_batch
-from restrike.replaying.targets import Answer
+from restrike.targets import Answer
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/t/stream/2026-01-01T00:00:00.000"
 

@@ -22,7 +22,7 @@ from restrike.model.table import (
     sortable,
     typed_key,
 )
-from restrike.touching.keys import sort_bytes
+from restrike.selecting.keyfile import sort_bytes
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)

@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restrike.ledger import Ledger
 from restrike.model.report import Counts
-from restrike.touching.verify import CounterExpectation, DurableSet, MarkerExpectation
+from restrike.runs.ledger import Ledger
+from restrike.touching.proof import CounterExpectation, DurableSet, MarkerExpectation
 
 RUN = "r"
 MARK = {"S": RUN}

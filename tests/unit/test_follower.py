@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restrike.aws import streams
 from restrike.aws.refusals import error_for
-from restrike.aws.streams import Follower, Start, list_shards, records_decoder, shard_iterator
+from restrike.aws.streams import Start, list_shards, records_decoder, shard_iterator
+from restrike.aws.walk import Follower, ended
 from restrike.aws.wire import Wire
 from restrike.errors import AccessDenied, AwsError, ServiceFault, TrimmedData
 
@@ -152,13 +152,13 @@ class Reading:
                         raise AssertionError("the follower came to an end")
                     await asyncio.sleep(0)
         finally:
-            await streams.ended(reading)
+            await ended(reading)
 
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "IDLE_POLL_S", 0.0)
-    monkeypatch.setattr(streams, "MAX_IDLE_POLL_S", 0.0)
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.0)
+    monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.0)
 
 
 def follow(

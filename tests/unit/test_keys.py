@@ -8,7 +8,7 @@ import pytest
 
 from restrike.errors import UsageError
 from restrike.model.table import Key, KeyAttribute, KeySchema
-from restrike.touching.keys import KEYS_PER_READ, KeyFile, read_keys, sort_bytes, spool
+from restrike.selecting.keyfile import KEYS_PER_READ, KeyFile, read_keys, sort_bytes, spool
 
 SCHEMA = KeySchema(KeyAttribute("pk", "S"), KeyAttribute("sk", "N"))
 

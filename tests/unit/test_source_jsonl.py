@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from restrike.errors import RestrikeError, SourceLacks, UsageError
 from restrike.model.record import Record
 from restrike.model.window import Window
-from restrike.replaying.sources import SourceInfo
-from restrike.replaying.sources import jsonl as module
-from restrike.replaying.sources.jsonl import JsonlSource, Splitter
-from restrike.replaying.sources.table import made_up_number
+from restrike.sources import SourceInfo
+from restrike.sources import jsonl as module
+from restrike.sources.jsonl import JsonlSource, Splitter
+from restrike.sources.table import made_up_number
 
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders/stream/2026-01-01T00:00:00.000"
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.record import event, read_record
-from restrike.replaying.targets import Answer, jsonl
-from restrike.replaying.targets.jsonl import JsonlTarget
+from restrike.targets import Answer, jsonl
+from restrike.targets.jsonl import JsonlTarget
 from tests.change_records import STREAM_ARN, make_record
 
 T = TypeVar("T")
@@ -208,7 +208,7 @@ def test_a_pipe_that_nobody_reads_is_refused(tmp_path: Path) -> None:
 
 WRITER = """
 import asyncio, sys
-from restrike.replaying.targets.jsonl import JsonlTarget
+from restrike.targets.jsonl import JsonlTarget
 from tests.change_records import make_record
 
 async def lane(target, lane):

@@ -6,7 +6,7 @@ import pytest
 
 from restrike.aws.lambda_ import FunctionName, function_name
 from restrike.errors import UsageError
-from restrike.replaying.targets.uri import HandlerUri, JsonlUri, LambdaUri, parse_target
+from restrike.targets.uri import HandlerUri, JsonlUri, LambdaUri, parse_target
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:orders"
 

@@ -21,8 +21,8 @@ from restrike.archive.layout import DataFile, StreamName
 from restrike.archive.parquet import ROW_GROUP_BYTES, ROW_GROUP_RECORDS, Damaged, Opened, Writer, damaged
 from restrike.archive.places import files_of_hour, opened
 from restrike.archive.reader import Reader
-from restrike.aws.objects import Changed, Store
 from restrike.errors import UsageError
+from restrike.stores.objects import Changed, Store
 
 TARGET_BYTES = 128_000_000
 

@@ -12,8 +12,8 @@ from restrike.archive.parquet import Damaged, Opened, damaged, key_hash
 from restrike.archive.places import opened
 from restrike.archive.reader import MAX_CHANGES, Reader
 from restrike.archive.state import KnownGap, gaps
-from restrike.aws.objects import Changed, Store
 from restrike.model.window import Window
+from restrike.stores.objects import Changed, Store
 
 MAX_PROBLEMS = 1_000
 

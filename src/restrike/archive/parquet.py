@@ -12,9 +12,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from restrike.aws.objects import ObjectFile
 from restrike.errors import SourceLacks
 from restrike.model.record import Record, created_seconds
+from restrike.stores.objects import ObjectFile
 
 FORMAT = "1"
 ROW_GROUP_BYTES = 2_000_000  # of keys and images: what a reader holds, and what a look for one key reads

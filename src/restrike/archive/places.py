@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from restrike.archive.layout import SUFFIX, DataFile, StreamName, data_file, hour_folder, hour_of, stream_name
 from restrike.archive.parquet import Opened, damaged
-from restrike.aws.objects import Object, ObjectFile, Store
+from restrike.stores.objects import Object, ObjectFile, Store
 
 REMEMBERED_HOURS = 26
 """A stream remembers 24 hours. A run of records that is filed under an older hour ends before what it remembers."""

@@ -8,8 +8,8 @@ import msgspec
 
 from restrike.archive.layout import HOUR_S, DataFile, StreamName
 from restrike.archive.reader import Reader
-from restrike.aws.objects import Store
 from restrike.errors import UsageError
+from restrike.stores.objects import Store
 
 KEPT_S = 48 * 3600.0
 

@@ -25,11 +25,11 @@ from restrike.archive.layout import (
 from restrike.archive.parquet import Damaged, Opened, damaged
 from restrike.archive.places import opened, split
 from restrike.archive.state import load
-from restrike.aws.objects import Changed, Store, open_store
 from restrike.aws.session import Aws
 from restrike.errors import SourceLacks, UsageError
 from restrike.model.record import Record
 from restrike.model.window import Gap, Window
+from restrike.stores.objects import Changed, Store, open_store
 
 MAX_CHANGES = 20
 """How often in a row a file may be gone or written over, until that is no compaction any more."""

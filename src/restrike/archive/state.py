@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from restrike.archive.layout import GAPS, StreamName, gap_path, iso
-from restrike.aws.objects import Store
 from restrike.errors import ServiceFault, SourceLacks
 from restrike.model.window import Gap, Window
+from restrike.stores.objects import Store
 
 MAX_TRIES = 10
 

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from restrike.aws import streams
-from restrike.aws.streams import Start, Walk
+from restrike.aws.streams import Start
+from restrike.aws.walk import SIDE_BY_SIDE, Walk
 from restrike.aws.wire import Wire
 from restrike.errors import ServiceFault
 from restrike.model.window import DRAINED, Gap
@@ -84,7 +85,7 @@ class Pages(Walk):
         quiet_s: float | None = None,
         patience_s: float | None = None,
         idle_poll_s: float | None = None,
-        side_by_side: int = streams.SIDE_BY_SIDE,
+        side_by_side: int = SIDE_BY_SIDE,
     ) -> None:
         super().__init__(
             wire,

@@ -14,8 +14,8 @@ from restrike.cli.options import aws_options, aws_settings, json_option, option
 if TYPE_CHECKING:
     from restrike.archive.inspection import Stat
     from restrike.archive.layout import StreamName
-    from restrike.aws.objects import Store
     from restrike.model.window import Window
+    from restrike.stores.objects import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -40,8 +40,8 @@ def command(table: str, to: str | None, once: bool, follow: bool, execute: bool,
     from restrike.cli import output
 
     require_packages()
-    from restrike.archive.plan import CaptureRequest
-    from restrike.archive.plan import plan as make_plan
+    from restrike.capturing.plan import CaptureRequest
+    from restrike.capturing.plan import plan as make_plan
 
     if once and follow:
         raise UsageError("--once has an end, and --follow has none", "Give one of them.")

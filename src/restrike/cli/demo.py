@@ -27,7 +27,6 @@ from restrike.aws.settings import AwsSettings
 from restrike.cli.options import json_option
 from restrike.cli.output import duration, money, print_json
 from restrike.errors import UsageError, VerificationFailed
-from restrike.ledger import Ledger
 from restrike.local import bookkeeper
 from restrike.local.bookkeeper import FOLDER
 from restrike.local.demo import (
@@ -46,6 +45,7 @@ from restrike.local.demo import (
     usd,
 )
 from restrike.local.dynamodb_local import start_owned
+from restrike.runs.ledger import Ledger
 from restrike.touching.plan import Plan
 from restrike.touching.request import command as command_line
 

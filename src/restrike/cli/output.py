@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from restrike.archive.capture import CaptureTally
+    from restrike.capturing.stream import CaptureTally
     from restrike.model.plan import CapturePlan, ReplayPlan, TouchPlan
     from restrike.model.report import CaptureReport, ReplayReport, TouchReport
     from restrike.model.window import Gap

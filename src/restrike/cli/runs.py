@@ -18,7 +18,7 @@ def command() -> None:
 
 
 def _ledger(path: str | None) -> Any:
-    from restrike.ledger import Ledger
+    from restrike.runs.ledger import Ledger
 
     return Ledger(Path(path) if path else None)
 

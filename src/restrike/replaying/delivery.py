@@ -22,7 +22,7 @@ import msgspec
 
 from restrike.errors import DeliveryFailed
 from restrike.model.record import Record
-from restrike.replaying.targets import Answer, Target
+from restrike.targets import Answer, Target
 
 MAX_THROTTLED_ATTEMPTS = 1_000  # of one piece: with back-off up to 10 s, more than an hour of refusals
 RetryDelay = Callable[[int], float]

@@ -32,9 +32,9 @@ from restrike.model.window import Gap, Window
 from restrike.replaying.delivery import Delivery, GivenUp, LaidDown, Policy, Tally
 from restrike.replaying.filters import Filter
 from restrike.replaying.lanes import BatchLimits, Floors, Lanes, Page, lane_of
-from restrike.replaying.sources import Source
-from restrike.replaying.targets import Target
-from restrike.running import Stop
+from restrike.runs.stop import Stop
+from restrike.sources import Source
+from restrike.targets import Target
 
 IDLE_FLUSH_S = 0.2
 """How long a source may be silent until batches that are not full are sent."""

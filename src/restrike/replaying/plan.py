@@ -21,7 +21,6 @@ import msgspec
 from restrike.aws import dynamodb, lambda_, streams
 from restrike.aws.session import Aws
 from restrike.errors import AwsError, RestrikeError, SourceLacks, UsageError
-from restrike.ledger import Ledger, Run, check_run_name
 from restrike.model import cost
 from restrike.model.pattern import Criteria, compile_criteria
 from restrike.model.plan import Items, Planned, PlanWarning, ReplayPlan, lacking_images
@@ -34,10 +33,15 @@ from restrike.replaying.engine import OnReplayProgress, Replay, ReplayCounts, Se
 from restrike.replaying.filters import Filter, key_filter, window_of
 from restrike.replaying.mapping import MappingSettings, mapping_settings
 from restrike.replaying.request import ReplayRequest, check, command
-from restrike.replaying.sources import Source, SourceInfo
-from restrike.replaying.sources.jsonl import STANDARD_INPUT
-from restrike.replaying.sources.stream import StreamSource
-from restrike.replaying.sources.uri import (
+from restrike.replaying.superseded import Verdicts
+from restrike.runs.ledger import Ledger, Run, check_run_name
+from restrike.runs.names import default_name
+from restrike.runs.stop import run_to_end
+from restrike.selecting.keyfile import KeyFile
+from restrike.sources import Source, SourceInfo
+from restrike.sources.jsonl import STANDARD_INPUT
+from restrike.sources.stream import StreamSource
+from restrike.sources.uri import (
     KINDS,
     JsonlUri,
     SourceUri,
@@ -47,14 +51,11 @@ from restrike.replaying.sources.uri import (
     open_source,
     parse_source,
 )
-from restrike.replaying.superseded import Verdicts
-from restrike.replaying.targets import Target
-from restrike.replaying.targets.handler import HandlerTarget
-from restrike.replaying.targets.jsonl import JsonlTarget
-from restrike.replaying.targets.lambda_ import LambdaTarget
-from restrike.replaying.targets.uri import HandlerUri, LambdaUri, TargetUri, parse_target
-from restrike.running import default_name, run_to_end
-from restrike.touching.keys import KeyFile
+from restrike.targets import Target
+from restrike.targets.handler import HandlerTarget
+from restrike.targets.jsonl import JsonlTarget
+from restrike.targets.lambda_ import LambdaTarget
+from restrike.targets.uri import HandlerUri, LambdaUri, TargetUri, parse_target
 from restrike.touching.plan import Saved as SavedTouch
 from restrike.touching.plan import sample_values
 from restrike.touching.request import resolve

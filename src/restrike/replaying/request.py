@@ -10,8 +10,8 @@ import msgspec
 
 from restrike.aws.settings import AWS_FLAGS, AwsSettings
 from restrike.errors import UsageError
+from restrike.model.flags import flag_words
 from restrike.replaying.filters import FilterRequest
-from restrike.running import flag_words
 from restrike.touching.request import TouchRequest
 
 

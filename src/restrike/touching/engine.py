@@ -24,17 +24,18 @@ import msgspec
 from restrike.aws import dynamodb, streams
 from restrike.aws.refusals import error_for
 from restrike.aws.session import Aws
+from restrike.aws.walk import ended
 from restrike.aws.wire import Wire, retry_delay_s
 from restrike.errors import AccessDenied, Invalid, RestrikeError, ServiceFault, Throttled, Unreachable
-from restrike.ledger import Ledger, Leftover, Run
 from restrike.model.report import Counts, State, TouchReport
 from restrike.model.selection import KeyList, Selection
 from restrike.model.table import TableInfo
-from restrike.running import Stop
-from restrike.touching.keys import KeyFile, sort_bytes
+from restrike.runs.ledger import Ledger, Leftover, Run
+from restrike.runs.stop import Stop
+from restrike.selecting.keyfile import KeyFile, sort_bytes
+from restrike.selecting.read import Limit, Places, Selector, Unit
 from restrike.touching.pace import Pace, PaceOptions
-from restrike.touching.select import Limit, Places, Selector, Unit
-from restrike.touching.verify import MAX_KEYS_IN_MEMORY, CounterExpectation, MarkerExpectation, Proof
+from restrike.touching.proof import MAX_KEYS_IN_MEMORY, CounterExpectation, MarkerExpectation, Proof
 from restrike.touching.writer import (
     FATAL_CODES,
     RETRY_CODES,
@@ -254,7 +255,7 @@ class Touch:
                         raise Stopped
                     file.sort()
             finally:
-                await streams.ended(reading)
+                await ended(reading)
             partial.rename(self._keys_path)
             self._phase = "touching"
         return Selection(KeyList("", 0, "the index"))
@@ -338,10 +339,10 @@ class Touch:
         lanes = self._sending if self._options.ordered else set()
         await asyncio.wait({getting, stopping, *lanes}, return_when=asyncio.FIRST_COMPLETED)
         stopped = stopping.done()
-        await streams.ended(stopping)
+        await ended(stopping)
         if getting.done():
             return getting.result()
-        await streams.ended(getting)
+        await ended(getting)
         return None if stopped else _LANE_FREE
 
     async def _start(self, batch: list[tuple[Unit, Any]], batcher: Batches) -> bool:
@@ -726,7 +727,7 @@ async def _unless_failing(work: asyncio.Task[None], helpers: list[asyncio.Task[N
             for task in done:
                 task.result()
     finally:
-        await streams.ended(work)
+        await ended(work)
 
 
 @contextlib.contextmanager

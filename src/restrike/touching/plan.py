@@ -16,16 +16,17 @@ from restrike.aws import dynamodb, lambda_, streams
 from restrike.aws.session import Aws
 from restrike.aws.wire import Wire
 from restrike.errors import AccessDenied, AwsError, UsageError
-from restrike.ledger import Ledger, Run, check_run_name
 from restrike.model import cost
 from restrike.model.pattern import compile_criteria
 from restrike.model.plan import Consumer, Estimate, Items, Planned, PlanWarning, TouchPlan
 from restrike.model.report import TouchReport
 from restrike.model.selection import KeyList, KeyQuery, Scan, Selection, Strand, identity, projected, strands
 from restrike.model.table import AttributeValue, TableInfo, canonical_key, key_value
-from restrike.running import default_name, run_to_end
+from restrike.runs.ledger import Ledger, Run, check_run_name
+from restrike.runs.names import default_name
+from restrike.runs.stop import run_to_end
+from restrike.selecting.keyfile import KeyFile
 from restrike.touching.engine import OnProgress, Options, Touch
-from restrike.touching.keys import KeyFile
 from restrike.touching.pace import PaceOptions, seconds_on_one_partition
 from restrike.touching.request import TouchRequest, command, resolve
 from restrike.touching.writer import read_attribute

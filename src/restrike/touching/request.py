@@ -14,12 +14,12 @@ import msgspec
 
 from restrike.aws.settings import AWS_FLAGS, AwsSettings
 from restrike.errors import UsageError
-from restrike.ledger import Ledger
 from restrike.model import selection as model
+from restrike.model.flags import flag_words
 from restrike.model.selection import Filter, KeyList, KeyQuery, Scan, Selection
 from restrike.model.table import AttributeValue, IndexInfo, Key, KeyAttribute, TableInfo, key_value
-from restrike.running import flag_words
-from restrike.touching.keys import read_keys, spool
+from restrike.runs.ledger import Ledger
+from restrike.selecting.keyfile import read_keys, spool
 from restrike.touching.writer import Api
 
 MAX_SEGMENTS = 1_000_000  # the service's limit

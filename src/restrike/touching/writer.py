@@ -14,9 +14,9 @@ import msgspec
 
 from restrike.aws.dynamodb import StatementAnswer, StatementError, batch_execute, decode, quoted, update_item
 from restrike.aws.wire import Wire
-from restrike.ledger import Ledger
 from restrike.model.report import Counts
 from restrike.model.table import Key, TableInfo, canonical_key, normal_number
+from restrike.runs.ledger import Ledger
 
 Outcome = Literal["fired", "already", "gone", "changed", "failed"]
 Api = Literal["partiql", "update-item"]

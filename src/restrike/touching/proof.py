@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from restrike.aws.dynamodb import attributes_type
-from restrike.aws.streams import Follower, Start, records_decoder
+from restrike.aws.streams import Start, records_decoder
+from restrike.aws.walk import Follower
 from restrike.aws.wire import Wire
 from restrike.errors import UsageError
-from restrike.ledger import Ledger
 from restrike.model.table import TableInfo, canonical_key, normal_number
+from restrike.runs.ledger import Ledger
 
 MAX_KEYS_IN_MEMORY = 50_000  # of each kind; about 10 MB
 

@@ -24,8 +24,8 @@ import msgspec
 from restrike.errors import RestrikeError, SourceLacks, UsageError
 from restrike.model.record import Fidelity, Record, read_record
 from restrike.model.window import Gap, Window
-from restrike.replaying.sources import SourceInfo
-from restrike.replaying.sources.table import is_made_up
+from restrike.sources import SourceInfo
+from restrike.sources.table import is_made_up
 
 STANDARD_INPUT = "-"
 CHUNK_BYTES = 1 << 18

@@ -1,4 +1,4 @@
-"""The process that runs a handler: `python -m restrike.replaying.targets.worker MODULE FUNCTION FD`.
+"""The process that runs a handler: `python -m restrike.targets.worker MODULE FUNCTION FD`.
 
 1. It imports the handler and says `ready`, or why it could not.
 2. It takes a request (two frames: an `Order`, the event), calls the handler and sends its response or its failure.

@@ -13,11 +13,11 @@ import msgspec
 
 from restrike.aws.dynamodb import page_decoder
 from restrike.aws.wire import Wire
-from restrike.ledger import Leftover, Place
 from restrike.model.report import Counts
 from restrike.model.selection import Selection, Strand, projected, strands
 from restrike.model.table import TableInfo
-from restrike.touching.keys import KeyFile
+from restrike.runs.ledger import Leftover, Place
+from restrike.selecting.keyfile import KeyFile
 
 READERS = 8  # strands that are read at the same time
 QUEUED_UNITS = 2

@@ -5,7 +5,7 @@
 3. A worker that hangs, crashes or leaves (`sys.exit`) has failed that batch. It is killed with what it started, and
    the next batch starts another.
 
-Workers end with this process, however that ends: see `restrike.replaying.targets.worker`.
+Workers end with this process, however that ends: see `restrike.targets.worker`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ import msgspec
 from restrike.aws.lambda_ import MAX_EVENT_BYTES
 from restrike.errors import UsageError
 from restrike.model.record import Record, event
-from restrike.replaying.targets import Answer
-from restrike.replaying.targets.client_context import client_context
-from restrike.replaying.targets.worker import FAILURE, LAST_FAILURE, LENGTH, READY, RESPONSE, Order
+from restrike.targets import Answer
+from restrike.targets.client_context import client_context
+from restrike.targets.worker import FAILURE, LAST_FAILURE, LENGTH, READY, RESPONSE, Order
 
 DEFAULT_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 10.0
-_WORKER = "restrike.replaying.targets.worker"
+_WORKER = "restrike.targets.worker"
 
 
 def cores() -> int:

@@ -27,13 +27,13 @@ from restrike.archive.parquet import About, Answered, Damaged, Opened, Row, RunF
 from restrike.archive.places import REMEMBERED_HOURS, last_files, opened
 from restrike.archive.state import CaptureState, KnownGap, Owner, ShardState, encoded, load, this_process, write_gap
 from restrike.aws import streams
-from restrike.aws.objects import Changed, LocalFolder, Store
 from restrike.aws.pages import AFTER_START_S, Page, Pages
 from restrike.aws.streams import RETENTION_S, Start, StreamInfo
 from restrike.aws.wire import Wire
 from restrike.errors import RestrikeError, ServiceFault, SourceLacks, Throttled, Unreachable, UsageError
 from restrike.model.window import DRAINED, Gap
-from restrike.running import Stop
+from restrike.runs.stop import Stop
+from restrike.stores.objects import Changed, LocalFolder, Store
 
 T = TypeVar("T")
 

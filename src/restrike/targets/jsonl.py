@@ -22,7 +22,7 @@ import msgspec
 
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.record import Record, event
-from restrike.replaying.targets import Answer
+from restrike.targets import Answer
 
 _CHUNK_BYTES = 1 << 16
 _LONGEST_NAP_S = 0.05

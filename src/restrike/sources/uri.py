@@ -15,10 +15,10 @@ from restrike.errors import UsageError
 from restrike.model.record import EventName
 from restrike.model.selection import Selection
 from restrike.model.table import TableInfo
-from restrike.replaying.sources import Source
-from restrike.replaying.sources.jsonl import STANDARD_INPUT, JsonlSource
-from restrike.replaying.sources.stream import StreamSource, is_stream_arn
-from restrike.replaying.sources.table import Keys, TableSource
+from restrike.sources import Source
+from restrike.sources.jsonl import STANDARD_INPUT, JsonlSource
+from restrike.sources.stream import StreamSource, is_stream_arn
+from restrike.sources.table import Keys, TableSource
 
 KINDS = (
     "A source is stream:TABLE, the ARN of a stream, table:TABLE, archive:PATH or archive:s3://…, jsonl:PATH, "
@@ -130,7 +130,7 @@ def open_source(
             return StreamSource(aws(), name, follow=follow, start_latest=start_latest, started_s=started_s)
         case ArchiveUri(where):
             require_packages()
-            from restrike.replaying.sources.archive import ArchiveSource
+            from restrike.sources.archive import ArchiveSource
 
             return ArchiveSource(aws, where, wants_key=wants_key, skips_damaged=allow_gaps)
         case JsonlUri(path):

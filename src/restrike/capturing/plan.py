@@ -12,19 +12,21 @@ from pathlib import Path
 
 import msgspec
 
-from restrike.archive.capture import CaptureOptions, CaptureTally, StreamCapture
 from restrike.archive.layout import CAPTURES, StreamName, iso, stream_name
 from restrike.archive.state import CaptureState, KnownGap, Owner, encoded, load, write_gap
 from restrike.aws import dynamodb, streams
-from restrike.aws.objects import LocalFolder, Store, open_store
 from restrike.aws.session import Aws
 from restrike.aws.settings import AWS_FLAGS, AwsSettings
 from restrike.aws.streams import RETENTION_S
+from restrike.aws.walk import SIDE_BY_SIDE
+from restrike.capturing.stream import CaptureOptions, CaptureTally, StreamCapture
 from restrike.errors import NotFound, RestrikeError, SourceLacks, UsageError
+from restrike.model.flags import flag_words
 from restrike.model.plan import CapturePlan, Planned, PlanWarning, lacking_images
 from restrike.model.report import CaptureReport, State
 from restrike.model.window import moment
-from restrike.running import Stop, flag_words, run_to_end
+from restrike.runs.stop import Stop, run_to_end
+from restrike.stores.objects import LocalFolder, Store, open_store
 
 TRIM_HORIZON, LATEST = "trim-horizon", "latest"
 STATUS_EVERY_S = 60.0
@@ -245,7 +247,7 @@ class _Capturing:
         """Captures the table's streams, also one that is switched on while another is captured; why it ended."""
         ended = ""
         done: set[str] = set()
-        async with streams.connect(self._aws, connections=streams.SIDE_BY_SIDE + 2) as wire:
+        async with streams.connect(self._aws, connections=SIDE_BY_SIDE + 2) as wire:
             while not self._stop.is_set():
                 table, _ = await asyncio.to_thread(dynamodb.describe_table, self._aws, self._request.table)
                 chosen = await asyncio.to_thread(_streams, table.name, table.stream_arn, store)

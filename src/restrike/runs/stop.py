@@ -1,41 +1,16 @@
-"""What every run needs: a name, an event loop of its own, and the wish to stop."""
+"""Ending a run early: the wish to stop, and the event loop that a run is given."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import re
 import signal
-import string
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-
-
-def default_name(verb: str, what: str) -> str:
-    """`VERB-WHAT-UTCTIME-xxxx`: the last four are random, so that two people at one second differ."""
-    stem = re.sub(r"[^.A-Za-z0-9_-]", "-", what.rpartition("/")[2])[:35]
-    tail = "".join(random.choices(string.ascii_lowercase + string.digits, k=4))  # noqa: S311 - no secret
-    return f"{verb}-{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{tail}"
-
-
-def flag_words(values: object, defaults: object, flags: Mapping[str, str]) -> list[str]:
-    """The flags (field → flag) of all fields whose value is not the default, as words of a command line."""
-    words: list[str] = []
-    for field, flag in flags.items():
-        value = getattr(values, field)
-        if value == getattr(defaults, field):
-            continue
-        if isinstance(value, bool):
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-        else:
-            words += [flag, f"{value:.15g}" if isinstance(value, float) else str(value)]
-    return words
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:

@@ -27,7 +27,7 @@ from restrike.model.record import EventName, Fidelity, Record
 from restrike.model.selection import KeyList, Scan, Selection, Strand, projected, strands
 from restrike.model.table import TableInfo, canonical_key
 from restrike.model.window import Gap, Window
-from restrike.replaying.sources import SourceInfo
+from restrike.sources import SourceInfo
 
 READERS = 8  # strands that are read at the same time
 QUEUED_PAGES = 2

@@ -20,11 +20,12 @@ from restrike.aws import dynamodb, streams
 from restrike.aws.pages import AFTER_START_S, COARSE_STAMP_S, Pages
 from restrike.aws.session import Aws
 from restrike.aws.streams import RETENTION_S, Start, StreamInfo
+from restrike.aws.walk import SIDE_BY_SIDE
 from restrike.aws.wire import Wire
 from restrike.errors import AwsError, SourceLacks, UsageError
 from restrike.model.record import Fidelity, Record, read_record
 from restrike.model.window import Gap, Window
-from restrike.replaying.sources import SourceInfo
+from restrike.sources import SourceInfo
 
 LOOK_PAGES = 25
 
@@ -89,7 +90,7 @@ class StreamSource:
         self._info = await asyncio.to_thread(self._describe)
         if self.started_s is None:
             self.started_s = self._opened_s
-        self._wire = streams.connect(self._aws, connections=streams.SIDE_BY_SIDE + 2)
+        self._wire = streams.connect(self._aws, connections=SIDE_BY_SIDE + 2)
         await self._wire.__aenter__()
         return self
 

@@ -13,11 +13,11 @@ from restrike.archive.parquet import Damaged
 from restrike.archive.places import opened
 from restrike.archive.reader import Reader, open_archive
 from restrike.archive.state import gaps
-from restrike.aws.objects import Changed
 from restrike.aws.session import Aws
 from restrike.model.record import Fidelity, Record
 from restrike.model.window import Gap, Window
-from restrike.replaying.sources import SourceInfo
+from restrike.sources import SourceInfo
+from restrike.stores.objects import Changed
 
 LOOK_FILES = 100
 READ_AHEAD = 2  # row groups

@@ -22,8 +22,8 @@ from restrike.aws.session import Aws
 from restrike.aws.wire import NotConnected, Reply, refusal
 from restrike.errors import AccessDenied, Unreachable, UsageError
 from restrike.model.record import Record, event
-from restrike.replaying.targets import Answer
-from restrike.replaying.targets.client_context import client_context
+from restrike.targets import Answer
+from restrike.targets.client_context import client_context
 
 MARGIN_S = 20.0
 """How much longer than the function's own time-out is waited: it begins after a cold start, of up to 10 s, and the

@@ -1,0 +1,1 @@
+"""Which items: what touch and the source `table:` share."""
