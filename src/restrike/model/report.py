@@ -9,7 +9,18 @@ import msgspec
 
 from restrike.model.window import Gap
 
-State = Literal["STARTING", "RUNNING", "CANCELLING", "COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED", "LIMITED"]
+State = Literal[
+    "STARTING",
+    "RUNNING",
+    "CANCELLING",
+    "COMPLETED",
+    "CANCELLED",
+    "PAUSING",
+    "PAUSED",
+    "FAILED",
+    "INTERRUPTED",
+    "LIMITED",
+]
 
 
 class Counts(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Ending a run early: the wish to stop, and the event loop that a run is given."""
+"""Ending a run early: the wish to stop, which any thread may have, and the event loop that a run is given."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+
+from restrike.model.report import State
 
 T = TypeVar("T")
+
+Reason = Literal["signal", "cancel", "pause", "deadline", "caller"]
+_STATES: dict[Reason, State] = {"cancel": "CANCELLED", "pause": "PAUSED"}
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
@@ -24,23 +29,65 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Stop:
-    """Set once, never unset: work in flight is finished, nothing new is begun."""
+    """Set once, from any thread, and never unset: work in flight is finished, nothing new is begun.
+
+    It is no event of asyncio's, which another thread does not wake: a host without signals (a server, a notebook, a
+    Lambda function) makes one, hands it to `execute`, and sets it from wherever it is.
+    """
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._lock = threading.Lock()
+        self._reason: Reason | None = None
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
-    def set(self) -> None:
-        self._event.set()
+    def set(self, reason: Reason = "caller") -> None:
+        """The first reason stays."""
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            waiting = list(self._waiting)
+        for loop, event in waiting:
+            with contextlib.suppress(RuntimeError):  # that loop has ended
+                loop.call_soon_threadsafe(event.set)
 
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self._reason is not None
+
+    @property
+    def reason(self) -> Reason | None:
+        return self._reason
+
+    @property
+    def state(self) -> State:
+        """The state of a run that ends by it."""
+        return _STATES.get(self._reason, "INTERRUPTED") if self._reason is not None else "INTERRUPTED"
 
     async def wait(self) -> None:
-        await self._event.wait()
+        """Returns when it is set."""
+        event = asyncio.Event()
+        entry = (asyncio.get_running_loop(), event)
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._waiting.add(entry)
+        try:
+            await event.wait()
+        finally:
+            with self._lock:
+                self._waiting.discard(entry)
+
+    async def sleep(self, seconds: float) -> bool:
+        """Sleeps, but not on when it is set; whether it is."""
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.wait(), seconds)
+        return self.is_set()
 
     @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM stop; a second one ends the process at once. Only in the main thread."""
+    def on_signals(self, said: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """SIGINT and SIGTERM set it, and `said` is called; a second one ends the process at once. Only in the main
+        thread: elsewhere nothing is done."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -48,9 +95,10 @@ class Stop:
         numbers = (signal.SIGINT, signal.SIGTERM)
 
         def stop() -> None:
-            self.set()
+            self.set("signal")
             for number in numbers:
                 loop.remove_signal_handler(number)
+            said()
 
         for number in numbers:
             loop.add_signal_handler(number, stop)

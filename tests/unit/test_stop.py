@@ -1,0 +1,97 @@
+"""The wish to stop: from any thread, with the first reason, and without a wait that outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from restrike.runs.stop import Reason, Stop, run_to_end
+
+
+def test_another_thread_wakes_who_waits() -> None:
+    stop, waiting = Stop(), threading.Event()
+
+    async def work() -> str:
+        waiting.set()
+        await asyncio.wait_for(stop.wait(), 60)
+        return "woken"
+
+    def other() -> None:
+        waiting.wait(60)
+        stop.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert run_to_end(work()) == "woken"
+    thread.join()
+
+
+def test_many_wait_in_many_loops() -> None:
+    stop = Stop()
+    woken: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def loop(number: int) -> None:
+        async def work() -> None:
+            waits = asyncio.gather(*[stop.wait() for _ in range(3)])
+            await asyncio.sleep(0)
+            barrier.wait(60)
+            await asyncio.wait_for(waits, 60)
+            woken.append(number)
+
+        asyncio.run(work())
+
+    threads = [threading.Thread(target=loop, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    barrier.wait(60)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(woken) == [0, 1, 2]
+
+
+def test_who_comes_late_does_not_wait() -> None:
+    stop = Stop()
+    stop.set()
+
+    async def late() -> bool:
+        await stop.wait()
+        return await stop.sleep(3600)
+
+    assert asyncio.run(late())
+
+
+def test_a_sleep_ends_by_itself() -> None:
+    assert asyncio.run(Stop().sleep(0.001)) is False
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [
+        ("cancel", "CANCELLED"),
+        ("pause", "PAUSED"),
+        ("signal", "INTERRUPTED"),
+        ("deadline", "INTERRUPTED"),
+        ("caller", "INTERRUPTED"),
+    ],
+)
+def test_the_first_reason_stays_and_says_the_state(reason: Reason, state: str) -> None:
+    stop = Stop()
+    stop.set(reason)
+    stop.set("cancel" if reason != "cancel" else "pause")
+    assert (stop.reason, stop.state) == (reason, state)
+
+
+def test_it_outlives_the_loop_that_waited() -> None:
+    stop = Stop()
+
+    async def given_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.001)
+
+    asyncio.run(given_up())
+    stop.set()
+    assert stop.is_set()
