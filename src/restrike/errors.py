@@ -22,12 +22,14 @@ An error ends a run. What goes wrong with a single item is no exception but data
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RestrikeError(Exception):
     """What happened (`message`), what to do next (`hint`), and the exit code that the command ends with."""
 
     exit_code = 1
-    report: object = None
+    report: Any = None
     """The report of the run that it ended, where one had begun."""
 
     def __init__(self, message: str, hint: str = "") -> None:
