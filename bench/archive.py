@@ -33,20 +33,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.touch import cpu_s
+from restrike.archive.columns import Answered, Change
 from restrike.archive.compaction import compact
 from restrike.archive.layout import HOUR_S, StreamName, file_path
-from restrike.archive.parquet import SCHEMA, About, Row, Writer, encode, key_hash
-from restrike.archive.reader import Reader
+from restrike.archive.reader import ArchiveReader
+from restrike.archive.schema import SCHEMA, About, key_hash
 from restrike.archive.state import CaptureState, encoded
+from restrike.archive.writing import Writer, encode
 from restrike.aws.session import Aws
 from restrike.aws.streams import StreamInfo
 from restrike.aws.wire import Wire
-from restrike.capturing.stream import CaptureOptions, CaptureTally, StreamCapture
+from restrike.capturing.request import CaptureOptions
+from restrike.capturing.stream import StreamCapture
+from restrike.capturing.tally import CaptureTally
 from restrike.model.window import Window
 from restrike.replaying.filters import FilterRequest, key_filter
-from restrike.runs.stop import Stop
-from restrike.sources.archive import ArchiveSource
-from restrike.stores.objects import LocalFolder, Store
+from restrike.running.stop import Stop
+from restrike.sources.archive.reading import ArchiveSource
+from restrike.stores.folder import LocalFolder
+from restrike.stores.objects import Store
 
 NAME = StreamName("bench", "2026-01-01T00:00:00.000")
 ARN = f"arn:aws:dynamodb:eu-west-1:123456789012:table/{NAME.table}/stream/{NAME.label}"
@@ -288,26 +293,20 @@ def window(folder: str) -> None:
 # --- one key ------------------------------------------------------------------------------------------------------
 
 
-def hour_rows(count: int) -> Iterator[Row]:
+def hour_rows(count: int) -> Iterator[Answered]:
     """The records of an hour, each of another key."""
     made = random.Random(3)
     for number in range(count):
         key = f"order-{made.randbytes(8).hex()}"
-        place = FIRST + number
-        yield Row(
-            place=place,
-            sequence_number=str(place),
-            event_id=made.randbytes(16).hex(),
-            event_name="MODIFY",
-            created_s=float(HOUR * HOUR_S + number * HOUR_S // count),
-            keys=json_bytes({"pk": {"S": key}}),
-            new_image=json_bytes(image(made, key)),
-            old_image=json_bytes(image(made, key)),
+        change = Change(
+            keys=msgspec.Raw(json_bytes({"pk": {"S": key}})),
+            sequence_number=str(FIRST + number),
+            created=float(HOUR * HOUR_S + number * HOUR_S // count),
+            new_image=msgspec.Raw(json_bytes(image(made, key))),
+            old_image=msgspec.Raw(json_bytes(image(made, key))),
             size_bytes=2048,
-            identity=None,
-            event_version="1.1",
-            aws_region="eu-west-1",
         )
+        yield Answered(change, made.randbytes(16).hex(), "MODIFY", "1.1", "eu-west-1")
 
 
 def write_hour(store: Store, files: int) -> None:
@@ -331,16 +330,16 @@ def key(files: int) -> None:
             before_s = cpu_s()
             compact(store, NAME, before_s=(HOUR + 1) * HOUR_S)
             compaction_s = cpu_s() - before_s
-        listed = Reader(store, NAME).files_of_hour(HOUR)
+        listed = ArchiveReader(store, NAME).files_of_hour(HOUR)
         if len(listed) != files:
             raise SystemExit(f"the hour has {len(listed)} files")
 
         before_s = cpu_s()
-        whole = [record for records in Reader(store, NAME).read(Window(), {}) for record in records]
+        whole = [record for records in ArchiveReader(store, NAME).read(Window(), {}) for record in records]
         reading_s = cpu_s() - before_s
         chosen = whole[KEY_RECORDS * 2 // 3].keys
         wanted = msgspec.json.decode(chosen)["pk"]["S"]
-        reader = Reader(store, NAME)
+        reader = ArchiveReader(store, NAME)
         before_s = cpu_s()
         found = [
             record for records in reader.read(Window(), {}, key_filter(FilterRequest(key=wanted))) for record in records

@@ -29,13 +29,17 @@ from bench.touch import cpu_s
 from restrike.aws.streams import records_decoder
 from restrike.model.record import Fidelity, Record, read_record
 from restrike.model.window import Gap, Window
-from restrike.replaying.engine import Replay, ReplayCounts, Settings
-from restrike.replaying.filters import Filter, FilterRequest
-from restrike.replaying.plan import LedgerBook
-from restrike.runs.ledger import Ledger
+from restrike.replaying.book import LedgerBook
+from restrike.replaying.counts import ReplayCounts
+from restrike.replaying.engine import Replay
+from restrike.replaying.filters import FilterRequest, RecordFilter
+from restrike.replaying.settings import Settings
+from restrike.running.ledger import Ledger
+from restrike.running.run import Entry
+from restrike.running.stop import Stop
 from restrike.sources import SourceInfo
 from restrike.targets import Answer, Target
-from restrike.targets.jsonl import JsonlTarget
+from restrike.targets.jsonl.target import JsonlTarget
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/bench/stream/2026-01-01T00:00:00.000"
 PAGE_RECORDS = 500  # of 2 KB: a page holds at most 1 MB
@@ -98,6 +102,7 @@ class PageSource:
     fidelity: Fidelity = "exact"
 
     def __init__(self, answers: Answers) -> None:
+        self.started_s: float | None = None
         self.ended = ""
         self.gaps: list[Gap] = []
         self.drained: set[str] = set()
@@ -156,22 +161,19 @@ async def run(source: PageSource, target: Target, settings: Settings, folder: Pa
     """One replay with its ledger; returns how many records were delivered."""
     request = FilterRequest(event=EVENTS)
     with Ledger(folder / "ledger.db") as ledger:
-        ledger.relax()  # as a replay does
-        ledger.enter("bench", verb="replay", table_arn=ARN, identity="", request=b"{}")
+        entered = ledger.enter(Entry("bench", "replay", ARN, {}, b"{}"))
         async with source, target:
             replay = Replay(
                 source,
                 target,
-                Filter(request, Window()),
+                RecordFilter(request, Window()),
                 Window(),
                 settings,
-                LedgerBook(ledger, "bench"),
+                LedgerBook(ledger, entered),
+                stop=Stop(),
                 name="bench",
                 counts=ReplayCounts(),
-                elapsed_before_s=0.0,
                 on_failure=folder / "failed.jsonl",
-                verdicts=None,
-                on_progress=lambda _: None,
             )
             return (await replay.execute()).delivered
 

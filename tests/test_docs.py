@@ -22,7 +22,9 @@ from restrike.local import demo
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESTRIKE = [sys.executable, "-c", "from restrike.cli.main import main; main()"]
-VARYING = re.compile(r"127\.0\.0\.1:\d+|\d+(\.\d+)? read units|\"(elapsed_s|items_per_s)\": [\d.]+|\S+T\S+\+00:00")
+VARYING = re.compile(
+    r"127\.0\.0\.1:\d+|\d+(\.\d+)? read units|\"(elapsed_s|items_per_s)\": [\d.]+|\d{4}-\d\d-\d\dT[\d:]+Z"
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -89,6 +91,14 @@ def test_the_readmes_python_runs(shop: str) -> None:
         assert answer.stdout == "200 ['marker-stays']\n200 200\n", answer.stderr
 
 
+def test_the_captures_python_runs_to_its_time_limit(shop: str, tmp_path: Path) -> None:
+    (block,) = blocks(ROOT / "docs" / "capture.md", "python")
+    assert "14 * 60" in block
+    program = block.replace("14 * 60", "3") + "print(report.state, report.records, stop.is_set())"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert answer.stdout == "COMPLETED 2000 False\n", answer.stderr
+
+
 def test_duckdb_answers_the_queries_of_the_docs(shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     capture = ["capture", "orders", "--to", "kept", "--once", "--execute"]
@@ -121,10 +131,11 @@ def exists(words: list[str], command: str) -> None:
     path = [words[0]]
     if words[0] in ("runs", "local", "archive"):
         path.append(words[1])
-    text = help_of(*path)
+    text = help_of(*path).replace("--[no-]", "--")
     for word in words:
         if word.startswith("--"):
-            assert re.search(rf"{re.escape(word)}\b", text), f"{command}: {word} is not in --help"
+            name = re.escape(word.replace("--no-", "--"))
+            assert re.search(rf"{name}\b", text), f"{command}: {word} is not in --help"
 
 
 def help_of(*path: str) -> str:

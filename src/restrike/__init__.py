@@ -2,83 +2,95 @@
 
     import restrike
 
-    plan = restrike.touch("orders", index="by_created_ymd", date_from="2021-01-22", date_to="2021-01-22")
+    plan = restrike.touch("orders", index="by_created_ymd", date="2021-01-22")
     print(plan.data.items.count, plan.warnings)
     report = plan.execute()
 
-Nothing is written before `execute`.
+Nothing is written before `execute`, which takes `on_progress`, a `stop` that any thread may set, and a `time_limit_s`.
+Keyword arguments are the command line's flags with underscores; None is "not given". Errors are those of
+`restrike.errors`, each with a message, a hint and an exit code.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from restrike.api import capture, records, replay, resume, runs, touch
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from restrike.capturing.plan import Plan as CapturePlan
+    from restrike.capturing.plan import CapturePlan
+    from restrike.capturing.request import CaptureRequest
+    from restrike.capturing.tally import CaptureTally as CaptureProgress
+    from restrike.errors import RestrikeError
     from restrike.model.record import Record
-    from restrike.replaying.plan import Plan as ReplayPlan
-    from restrike.touching.plan import Plan
-
-__all__ = ["capture", "records", "replay", "touch"]
-
-
-def touch(table: str, **request: Any) -> Plan:
-    """Plans a touch of a table's items; `plan.execute(on_progress=…)` carries it out and returns the report.
-
-    Keyword arguments are the fields of `restrike.touching.request.TouchRequest`: the command line's flags with
-    underscores (`date_from` and `date_to` for --from and --to; `region`, `profile`, `endpoint_url` for AWS).
-    Raises the exceptions of `restrike.errors`.
-    """
-    from restrike.aws.settings import AwsSettings
-    from restrike.touching.plan import plan
+    from restrike.model.report import CaptureReport, ReplayReport, TouchReport
+    from restrike.replaying.counts import ReplayProgress
+    from restrike.replaying.filters import FilterRequest
+    from restrike.replaying.plan import ReplayPlan
+    from restrike.replaying.request import ReplayRequest
+    from restrike.running.run import Run
+    from restrike.running.stop import Stop
+    from restrike.selecting.request import SelectionRequest
+    from restrike.touching.plan import TouchPlan
+    from restrike.touching.progress import TouchProgress
     from restrike.touching.request import TouchRequest
 
-    settings = {name: request.pop(name) for name in ("region", "profile", "endpoint_url") if name in request}
-    return plan(TouchRequest(table=table, aws=AwsSettings(**settings), **request))
+__all__ = [
+    "CapturePlan",
+    "CaptureProgress",
+    "CaptureReport",
+    "CaptureRequest",
+    "FilterRequest",
+    "Record",
+    "ReplayPlan",
+    "ReplayProgress",
+    "ReplayReport",
+    "ReplayRequest",
+    "RestrikeError",
+    "Run",
+    "SelectionRequest",
+    "Stop",
+    "TouchPlan",
+    "TouchProgress",
+    "TouchReport",
+    "TouchRequest",
+    "capture",
+    "records",
+    "replay",
+    "resume",
+    "runs",
+    "touch",
+]
+
+_WHERE = {
+    "CapturePlan": ("restrike.capturing.plan", "CapturePlan"),
+    "CaptureProgress": ("restrike.capturing.tally", "CaptureTally"),
+    "CaptureReport": ("restrike.model.report", "CaptureReport"),
+    "CaptureRequest": ("restrike.capturing.request", "CaptureRequest"),
+    "FilterRequest": ("restrike.replaying.filters", "FilterRequest"),
+    "Record": ("restrike.model.record", "Record"),
+    "ReplayPlan": ("restrike.replaying.plan", "ReplayPlan"),
+    "ReplayProgress": ("restrike.replaying.counts", "ReplayProgress"),
+    "ReplayReport": ("restrike.model.report", "ReplayReport"),
+    "ReplayRequest": ("restrike.replaying.request", "ReplayRequest"),
+    "RestrikeError": ("restrike.errors", "RestrikeError"),
+    "Run": ("restrike.running.run", "Run"),
+    "SelectionRequest": ("restrike.selecting.request", "SelectionRequest"),
+    "Stop": ("restrike.running.stop", "Stop"),
+    "TouchPlan": ("restrike.touching.plan", "TouchPlan"),
+    "TouchProgress": ("restrike.touching.progress", "TouchProgress"),
+    "TouchReport": ("restrike.model.report", "TouchReport"),
+    "TouchRequest": ("restrike.touching.request", "TouchRequest"),
+}
+"""Type → where it is. Imported when it is asked for: `import restrike` is as light as the command's help."""
 
 
-def replay(source: str, to: str, **request: Any) -> ReplayPlan:
-    """Plans a replay of a source's records to one target; `plan.execute(on_progress=…)` delivers them.
+if not TYPE_CHECKING:  # for a type checker the imports above say what there is, and nothing else is
 
-    Keyword arguments are the fields of `restrike.replaying.request.ReplayRequest` and of its `FilterRequest`
-    (`since`, `until`, `last`, `key`, `event`, `pattern`, `where`, `limit`), and `region`, `profile`, `endpoint_url`.
-    The items of a `table:` source are chosen by `selection=TouchRequest(…)`.
-    """
-    from restrike.replaying.plan import plan
+    def __getattr__(name: str) -> Any:
+        if name not in _WHERE:
+            raise AttributeError(f"module 'restrike' has no attribute {name!r}")
+        import importlib
 
-    return plan(_replay_request(source, to, request))
-
-
-def records(source: str, **request: Any) -> Iterator[Record]:
-    """The records of a source that pass the window and filters; arguments as for `replay`."""
-    from restrike.replaying.plan import read_records
-
-    return read_records(_replay_request(source, "-", request))
-
-
-def capture(table: str, to: str, **request: Any) -> CapturePlan:
-    """Plans a capture of a table's stream into an archive; `plan.execute(on_status=…)` carries it out.
-
-    Keyword arguments are the fields of `restrike.capturing.plan.CaptureRequest` (`since`, `follow`, `flush_seconds`,
-    `flush_mb`, `poll_seconds`), and `region`, `profile`, `endpoint_url`. Needs the extra `archive`.
-    """
-    from restrike.archive import require_packages
-
-    require_packages()
-    from restrike.aws.settings import AwsSettings
-    from restrike.capturing.plan import CaptureRequest, plan
-
-    settings = {name: request.pop(name) for name in ("region", "profile", "endpoint_url") if name in request}
-    return plan(CaptureRequest(table=table, to=to, aws=AwsSettings(**settings), **request))
-
-
-def _replay_request(source: str, to: str, request: dict[str, Any]) -> Any:
-    from restrike.aws.settings import AwsSettings
-    from restrike.replaying.filters import FilterRequest
-    from restrike.replaying.request import ReplayRequest
-
-    settings = {name: request.pop(name) for name in ("region", "profile", "endpoint_url") if name in request}
-    filters = {name: request.pop(name) for name in FilterRequest.__struct_fields__ if name in request}
-    return ReplayRequest(source=source, to=to, filters=FilterRequest(**filters), aws=AwsSettings(**settings), **request)
+        module, member = _WHERE[name]
+        return getattr(importlib.import_module(module), member)

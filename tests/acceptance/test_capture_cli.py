@@ -15,7 +15,7 @@ from tests.acceptance.command import Result, restrike, started
 from tests.integration import tables
 from tests.integration.tables import Table, until
 
-CAPTURED = ["verb", "table", "archive", "streams", "state", "records", "files", "bytes", "gaps", "first", "last"]
+CAPTURED = ["run", "verb", "table", "archive", "streams", "state", "records", "files", "bytes", "gaps", "first", "last"]
 CAPTURED += ["elapsed_s", "ended"]
 
 
@@ -94,8 +94,8 @@ def test_once_goes_on_where_the_archive_is(table: Table) -> None:
         (["--to", "a-file", "--once"], "a-file is no folder"),
         (["--to", "kept", "--since", "yesterday"], "'yesterday' is no time"),
         (["--to", "kept", "--since", "2999-01-01T00:00:00Z"], "still to come"),
-        (["--to", "kept", "--flush-mb", "nan"], "--flush-mb nan"),
-        (["--to", "kept", "--poll-seconds", "inf"], "--poll-seconds inf"),
+        (["--to", "kept", "--flush-mb", "nan"], "'--flush-mb': 'nan' is not a number"),
+        (["--to", "kept", "--poll-seconds", "inf"], "'--poll-seconds': 'inf' is not a number"),
     ],
 )
 def test_what_cannot_be_is_refused(table: Table, words: list[str], message: str) -> None:
@@ -204,7 +204,7 @@ def test_looking_after_it(kept: Table) -> None:
     assert all(Path("kept", each["path"]).stat().st_size == each["bytes"] for each in listed)
     assert restrike("archive", "verify", "kept", "--json").json["ok"] is True
     young = restrike("archive", "compact", "kept", "--execute", "--json").json
-    assert young["runs"] == 0, "hours that are not over for an hour are left alone"
+    assert young["merges"] == 0, "hours that are not over for an hour are left alone"
     planned = restrike("archive", "compact", "kept", "--older-than", "0h", "--json").json
     assert planned["files_before"] > planned["files_after"]
     assert lines(restrike("archive", "ls", "kept", "--json")) == listed

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from restrike.cli.demo import demo
+from restrike.cli.story import demo
 from restrike.errors import VerificationFailed
 from restrike.local.demo import LOST_DAY, Books, nobodys_environment, orders, usd
 from restrike.local.dynamodb_local import await_end, process_identity

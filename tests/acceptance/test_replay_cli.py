@@ -301,7 +301,7 @@ def test_items_as_records(orders: Table, words: list[str], images: set[str]) -> 
 
 def test_items_of_one_key(orders: Table) -> None:
     source = f"table:{orders.name}"
-    done(replay(source, "--item-key", "p1", "--sort-key", ">= 4", "--endpoint-url", orders.endpoint_url))
+    done(replay(source, "--partition-key", "p1", "--sort-key", ">= 4", "--endpoint-url", orders.endpoint_url))
     assert sorted(int(record["dynamodb"]["Keys"]["sk"]["N"]) for record in read("out")) == [4, 7, 10]
 
 
@@ -318,7 +318,7 @@ def test_what_was_given_up_can_be_replayed(given: bool) -> None:
     assert (report["state"], report["selected"], report["delivered"], report["failed"]) == ("COMPLETED", 60, 54, 6)
     assert "k3 is bad" in Path(report["on_failure"]).read_text()
     if given:
-        assert report["on_failure"] == "failed"
+        assert report["on_failure"] == str(Path("failed").absolute())
     assert numbers(read("got")) == [number for number in range(60) if number % 10 != 3]
     done(replay(f"jsonl:{report['on_failure']}"))
     assert read("out") == [change(number) for number in range(3, 60, 10)]
@@ -356,7 +356,7 @@ def test_superseded_records_are_skipped(dynamodb_local: str) -> None:
     write("in", [_lambda(record, table.stream_arn) for record in table.records()])
     table.load([{"pk": "changed", "n": 2}, {"pk": "back", "n": 5}])
     table.dynamodb.delete_item(TableName=table.name, Key={"pk": {"S": "deleted"}})
-    tables.touch(table, key="touched", verify=False)
+    tables.touch(table, partition_key="touched", verify=False)
     words = ("--endpoint-url", dynamodb_local, "--if-superseded", "skip")
 
     plan = restrike("replay", "jsonl:in", "--to", "jsonl:out", *words, "--json")
@@ -482,7 +482,7 @@ def _names(name: str, count: int) -> list[str]:
     [
         ("nonsense", ["--to", "jsonl:out"], "'nonsense' is no source"),
         ("s3:somewhere", ["--to", "jsonl:out"], "is no source"),
-        ("jsonl:absent", ["--to", "jsonl:out"], "cannot read absent"),
+        ("jsonl:absent", ["--to", "jsonl:out"], "absent: No such file"),
         ("jsonl:in", [], "no target is named"),
         ("jsonl:in", ["--to", "nonsense"], "'nonsense' is no target"),
         ("jsonl:in", ["--to", "handler:no_such_module:handle"], "no_such_module"),
@@ -493,8 +493,12 @@ def _names(name: str, count: int) -> list[str]:
         ("jsonl:in", ["--to", "jsonl:out", "--event", "UPSERT"], "--event"),
         ("jsonl:in", ["--to", "jsonl:out", "--where", "a ["], "--where is no JMESPath"),
         ("jsonl:in", ["--to", "jsonl:out", "--pattern", '{"a":'], "JSON"),
-        ("jsonl:in", ["--to", "handler:consumer:handle", "--events"], "--events goes with"),
-        ("jsonl:in", ["--to", "jsonl:out", "--follow"], "--follow goes with a stream"),
+        (
+            "jsonl:in",
+            ["--to", "handler:consumer:handle", "--events"],
+            "handle has no use for --events",
+        ),
+        ("jsonl:in", ["--to", "jsonl:out", "--follow"], "jsonl:in has no use for --follow"),
     ],
 )
 @pytest.mark.parametrize("executed", [False, True], ids=["plan", "execute"])
@@ -531,7 +535,7 @@ def test_a_name_is_of_one_replay(other: str) -> None:
     another = write("another", [change(2)]) if other == "source" else source
     to = "jsonl:elsewhere" if other == "target" else "jsonl:out"
     words = ["--key", "k1"] if other == "filter" else []
-    assert_refused(replay(another, *words, to=to, run="r"), "run r exists with another")
+    assert_refused(replay(another, *words, to=to, run="r"), f"run r exists and is another: {other}: it was")
     assert numbers(read("out")) == [1]
     done(replay(source, run="r"))
     assert numbers(read("out")) == [1]

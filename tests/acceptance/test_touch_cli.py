@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import resource
-import subprocess
-import sys
 from decimal import Decimal
 
 import pytest
 
 from tests.acceptance import command
-from tests.acceptance.command import RESTRIKE, Result, restrike, started
+from tests.acceptance.command import Result, restrike, started
 from tests.integration import tables
 from tests.integration.tables import Table, numbers, run_name, until
 
@@ -19,8 +16,6 @@ REPORT = ["run", "verb", "table", "state", "selected", "fired", "already", "gone
 REPORT += ["leftover", "consumed_wcu", "elapsed_s", "items_per_s"]
 SECRET = "do-not-print"
 TOO_LONG = 400 * 1024 - len("pk") - len("p") - len("sk") - len("text") - 2  # no room for a marker
-
-HELP_CPU_S = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +29,8 @@ def orders(dynamodb_local: str) -> Table:
 
 
 def words(table: Table, *more: str, run: str | None = None) -> tuple[str, ...]:
-    return ("touch", table.name, "--endpoint-url", table.endpoint_url, "--run", run or run_name(), *more)
+    named = () if "--run" in more else ("--run", run or run_name())
+    return ("touch", table.name, "--endpoint-url", table.endpoint_url, *named, *more)
 
 
 def assert_error(result: Result, code: int, message: str) -> None:
@@ -54,7 +50,7 @@ def assert_error(result: Result, code: int, message: str) -> None:
 
 def test_the_report_is_one_object_on_stdout(orders: Table) -> None:
     run = run_name()
-    result = restrike(*words(orders, "--key", "p", "--limit", "60", "--execute", "--json", run=run))
+    result = restrike(*words(orders, "--partition-key", "p", "--limit", "60", "--execute", "--json", run=run))
     assert result.code == 0, result
     report = result.json
     assert list(report) == REPORT
@@ -71,7 +67,7 @@ def test_the_report_is_one_object_on_stdout(orders: Table) -> None:
 
 
 def test_without_json_stdout_is_empty(orders: Table) -> None:
-    result = restrike(*words(orders, "--key", "p", "--sort-key", "= 7000000", "--execute"))
+    result = restrike(*words(orders, "--partition-key", "p", "--sort-key", "= 7000000", "--execute"))
     assert (result.code, result.stdout) == (0, "")
     assert "1 selected, 1 fired, 1 seen on the stream" in result.stderr
 
@@ -84,7 +80,7 @@ def test_an_item_that_failed_is_exit_code_1(dynamodb_local: str) -> None:
         items=[{"pk": "p", "sk": 1, "text": "x" * TOO_LONG}, {"pk": "p", "sk": 2}],
     )
     run = run_name()
-    result = restrike(*words(table, "--key", "p", "--execute", "--json", run=run))
+    result = restrike(*words(table, "--partition-key", "p", "--execute", "--json", run=run))
     assert result.code == 1, result
     assert list(result.json) == REPORT
     assert (result.json["fired"], result.json["failed"], result.json["leftover"]) == (1, 1, 1)
@@ -116,13 +112,13 @@ def test_no_credentials_are_exit_code_3(orders: Table) -> None:
     ("more", "message"),
     [
         ([], "nothing is selected"),
-        (["--key", "p", "--all"], "--all and --key are different selections"),
-        (["--key", "p", "--run", "a b"], "'a b' is no name for a run"),
-        (["--key", "p", "--expect-account", "123456789012"], "not in 123456789012"),
-        (["--key", "p", "--marker", "sk"], "'sk' is a key attribute"),
+        (["--partition-key", "p", "--all"], "--all and --partition-key are different selections"),
+        (["--partition-key", "p", "--run", "a b"], "'a b' is no name for a run"),
+        (["--partition-key", "p", "--expect-account", "123456789012"], "not in 123456789012"),
+        (["--partition-key", "p", "--marker", "sk"], "'sk' is a key attribute"),
         (["--keys", "/no/such/file"], "cannot read /no/such/file"),
         (["--keys", "run:nobody"], "no run 'nobody'"),
-        (["--key", "p", "--profile", "nobody"], "nobody"),
+        (["--partition-key", "p", "--profile", "nobody"], "nobody"),
     ],
     ids=str,
 )
@@ -160,7 +156,7 @@ def test_debug_shows_the_traceback(line: list[str]) -> None:
 @pytest.mark.parametrize("more", [[], ["--json"], ["--debug"]], ids=str)
 def test_no_value_of_an_item_is_printed_while_touching(orders: Table, more: list[str]) -> None:
     result = restrike(
-        *words(orders, "--key", "p", "--execute", *more),
+        *words(orders, "--partition-key", "p", "--execute", *more),
         *("--filter-expression", "#t = :t", "--expression-attribute-names", '{"#t": "text"}'),
         *("--expression-attribute-values", f'{{":t": {{"S": "{SECRET}"}}}}'),
     )
@@ -181,10 +177,10 @@ def test_no_runs_yet() -> None:
 
 def test_list_and_show(orders: Table) -> None:
     for run in ("first", "second"):
-        assert restrike(*words(orders, "--key", "p", "--limit", "2", "--execute", run=run)).code == 0
+        assert restrike(*words(orders, "--partition-key", "p", "--limit", "2", "--execute", run=run)).code == 0
     listed = restrike("runs", "list", "--json").json["runs"]
     assert [run["run"] for run in listed] == ["second", "first"]
-    expected = {"verb": "touch", "table": orders.name, "state": "LIMITED", "selected": 2, "fired": 2, "leftover": 0}
+    expected = {"verb": "touch", "on": orders.name, "state": "LIMITED", "selected": 2, "fired": 2, "leftover": 0}
     assert expected.items() <= listed[0].items()
 
     people = restrike("runs", "list")
@@ -193,21 +189,26 @@ def test_list_and_show(orders: Table) -> None:
 
     shown = restrike("runs", "show", "first", "--json").json
     assert expected.items() <= shown.items()
-    assert shown["request"]["request"]["key"] == "p"
+    assert shown["request"]["request"]["selection"]["partition_key"] == "p"
     assert re.search(r"^fired +2$", restrike("runs", "show", "first").stdout, re.MULTILINE)
     assert restrike("runs", "show", "first", "--leftover").stdout == ""
 
 
 def test_a_ledger_of_its_own(orders: Table, tmp_path: object) -> None:
     elsewhere = f"{tmp_path}/elsewhere/books.db"
-    assert restrike(*words(orders, "--key", "p", "--limit", "1", "--execute", "--ledger", elsewhere, run="r")).code == 0
+    assert (
+        restrike(
+            *words(orders, "--partition-key", "p", "--limit", "1", "--execute", "--ledger", elsewhere, run="r")
+        ).code
+        == 0
+    )
     assert command.runs() == {}
     assert restrike("runs", "show", "r", "--json", RESTRIKE_LEDGER=elsewhere).json["fired"] == 1
 
 
 def test_resume_of_a_canary_and_of_what_is_done(orders: Table) -> None:
     run = run_name()
-    assert restrike(*words(orders, "--key", "p", "--limit", "5", "--execute", run=run)).code == 0
+    assert restrike(*words(orders, "--partition-key", "p", "--limit", "5", "--execute", run=run)).code == 0
     resumed = restrike("runs", "resume", run, "--json")
     assert (resumed.code, list(resumed.json)) == (0, REPORT)
     assert (resumed.json["state"], resumed.json["selected"], resumed.json["seen"]) == ("COMPLETED", 100, 100)
@@ -218,7 +219,7 @@ def test_resume_of_a_canary_and_of_what_is_done(orders: Table) -> None:
 
 # ── stopping and going on ────────────────────────────────────────────────────────────────────────────────
 
-SLOW = ("--key", "p", "--ordered", "--rate", "30", "--execute", "--json")
+SLOW = ("--partition-key", "p", "--ordered", "--rate", "30", "--execute", "--json")
 """One item at a time, 100 in three seconds."""
 
 
@@ -293,33 +294,11 @@ def test_a_killed_run_shows_as_interrupted_and_can_be_cancelled(orders: Table) -
 
 def test_a_sort_key_of_the_same_run_is_another_selection(orders: Table) -> None:
     run = run_name()
-    assert restrike(*words(orders, "--key", "p", "--limit", "1", "--execute", run=run)).code == 0
-    refused = restrike(*words(orders, "--key", "p", "--sort-key", "> 3", "--execute", "--json", run=run))
-    assert_error(refused, 2, f"run {run} exists on another selection")
-    assert numbers(list(orders.fired(run))) == [7_000_000]
-
-
-# ── help ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_help_is_quick() -> None:
-    """The only bound on time in these tests: CPU, user and system, of the child alone."""
-    restrike("--help")  # compiled, and in the page cache
-    spent: list[float] = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert restrike("--help").code == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) < HELP_CPU_S
-
-
-@pytest.mark.parametrize("line", [["--help"], ["touch", "--help"], ["runs", "list", "--help"]], ids=str)
-def test_help_imports_nothing_heavy(line: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", RESTRIKE, *line], capture_output=True, text=True, timeout=60, check=True
+    assert restrike(*words(orders, "--partition-key", "p", "--limit", "1", "--execute", run=run)).code == 0
+    refused = restrike(*words(orders, "--partition-key", "p", "--sort-key", "> 3", "--execute", "--json", run=run))
+    assert_error(
+        refused,
+        2,
+        f"run {run} exists and is another: selection: it was partition key p, and is partition key p, sort key > 3",
     )
-    imported = set(re.findall(r"\|\s+([\w.]+)$", done.stderr, re.MULTILINE))
-    assert "restrike.cli.main" in imported
-    assert not imported & {"botocore", "aiohttp", "rich.console", "sqlite3"}
-    assert "Usage: restrike" in done.stdout
+    assert numbers(list(orders.fired(run))) == [7_000_000]

@@ -23,7 +23,9 @@ import botocore.config
 import botocore.session
 import pytest
 
+from restrike.api import resume
 from restrike.aws import wire
+from restrike.model.report import TouchReport
 from restrike.touching import engine
 
 INDEX = "by_day"
@@ -266,6 +268,13 @@ def restrike(*arguments: str) -> tuple[int, str, str]:
 
 
 # ── restrike in this process ─────────────────────────────────────────────────────────────────────────────────
+
+
+def resumed(run: str, folder: Path, *, rate: float | None = None) -> TouchReport:
+    """Goes on with a touch of the ledger in that folder, to its end."""
+    report = resume(run, ledger=ledger_path(folder), rate=rate).execute()
+    assert isinstance(report, TouchReport)
+    return report
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:

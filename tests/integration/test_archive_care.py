@@ -12,7 +12,8 @@ import io
 import itertools
 import json
 import random
-from collections import Counter, deque
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,22 +28,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restrike.archive import compaction, reader
+from restrike.archive.columns import Answered, Change, Columns
 from restrike.archive.compaction import Compacted, compact
 from restrike.archive.inspection import Verdict, stat, verify
 from restrike.archive.layout import HOUR_S, DataFile, StreamName, data_file, file_path, hour_folder, hour_of
-from restrike.archive.parquet import COLUMNS, SCHEMA, About, Answered, Opened, Row, Writer, encode, row
+from restrike.archive.opened import Opened
 from restrike.archive.places import last_files, opened
 from restrike.archive.pruning import KEPT_S, prune
-from restrike.archive.reader import Reader, open_archive, streams_in
+from restrike.archive.reader import ArchiveReader, open_archive, streams_in
+from restrike.archive.schema import COLUMNS, SCHEMA, About
 from restrike.archive.state import CaptureState, KnownGap, encoded, write_gap
+from restrike.archive.writing import Writer, encode
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.aws.streams import records_decoder
 from restrike.errors import SourceLacks, UsageError
 from restrike.model.record import Record, read_record
 from restrike.model.window import Gap, Window
-from restrike.sources.archive import ArchiveSource
-from restrike.stores.objects import Changed, LocalFolder, Object, ObjectFile, Store, open_store
+from restrike.sources.archive.reading import ArchiveSource
+from restrike.stores import open_store
+from restrike.stores.folder import LocalFolder
+from restrike.stores.objects import Changed, Object, ObjectFile, Store
 from tests.servers.ministack import MiniStack
 
 NAME = StreamName("t", "2026-11-23T00:00:00.000")
@@ -56,29 +62,35 @@ EVERYTHING = Window()
 _counter = itertools.count()
 
 
-def made(place: int, created_s: float, *, size: int = 10, key: str | None = None) -> Row:
+def made(place: int, created_s: float, *, size: int = 10, key: str | None = None) -> Answered:
     """A record of one item, whose images are filled up to about that many bytes."""
     pk = key or f"k{place % 7}"
     keys = b'{"pk":{"S":"%b"}}' % pk.encode()
     image = b'{"pk":{"S":"%b"},"n":{"N":"%d"},"filling":{"S":"%b"}}' % (pk.encode(), place, b"x" * size)
-    return Row(
-        place, f"{place:021d}", f"id{place}", "MODIFY", created_s, keys, image, None, 10, None, "1.1", "us-east-1"
-    )
+    change = Change(msgspec.Raw(keys), f"{place:021d}", created_s, msgspec.Raw(image), size_bytes=10)
+    return Answered(change, f"id{place}", "MODIFY", "1.1", "us-east-1")
 
 
-def made_range(first: int, end: int, hour: int = NOON, *, size: int = 10) -> list[Row]:
+def made_range(first: int, end: int, hour: int = NOON, *, size: int = 10) -> list[Answered]:
     """Records of one hour, numbered from `first` to before `end`."""
     return [made(place, hour * HOUR_S + place % HOUR_S, size=size) for place in range(first, end)]
 
 
 def packed(
-    rows: Sequence[Row], shard: str = A, *, group: int = GROUP, parent: str | None = None, follows: str | None = None
+    rows: Sequence[Answered],
+    shard: str = A,
+    *,
+    group: int = GROUP,
+    parent: str | None = None,
+    follows: str | None = None,
 ) -> bytes:
     """A data file of row groups of that many records."""
     about = About(ARN, NAME.table, shard, "NEW_AND_OLD_IMAGES", {"HASH": "pk"}, parent_shard=parent)
     writer = Writer(about, group)
     for at in range(0, len(rows), group):
-        writer.add(list(rows[at : at + group]))
+        columns = Columns()
+        columns.add(list(rows[at : at + group]))
+        writer.add_batch(columns.batch(shard))
     return writer.finish(rows[0].sequence_number, rows[-1].sequence_number, follows)
 
 
@@ -91,7 +103,7 @@ class Archive:
 
     def put(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[Answered],
         shard: str = A,
         *,
         group: int = GROUP,
@@ -124,7 +136,7 @@ class Archive:
         return verify(self.store, [NAME])
 
     def read(self, window: Window = EVERYTHING, after: dict[str, int] | None = None) -> list[Record]:
-        return [each for group in Reader(self.store, NAME).read(window, after or {}) for each in group]
+        return [each for group in ArchiveReader(self.store, NAME).read(window, after or {}) for each in group]
 
     def assert_holds(self, records: Iterable[Record]) -> None:
         """Just the records that were written, each once, those of a shard in order."""
@@ -286,7 +298,7 @@ def test_merged_files_hold_the_same_records_byte_for_byte(archive: Archive) -> N
 
     done = archive.compact()
 
-    assert (done.runs, done.files_before, done.files_after, done.left) == (3, 10, 3, 0)
+    assert (done.merges, done.files_before, done.files_after, done.left) == (3, 10, 3, 0)
     assert done.bytes_before == size_bytes
     assert done.bytes_after == sum(each.size_bytes for each in archive.files())
     assert archive.paths() == [
@@ -343,10 +355,10 @@ def test_hours_that_are_too_young_are_left(archive: Archive) -> None:
     for hour in range(3):
         archive.put_files(2, first=1 + 14 * hour, hour=NOON + hour)
     done = archive.compact(before_s=(NOON + 2) * HOUR_S)
-    assert (done.runs, done.files_before) == (2, 4)
+    assert (done.merges, done.files_before) == (2, 4)
     assert [each.hour - NOON for each in archive.files()] == [0, 1, 2, 2]
-    assert archive.compact(before_s=(NOON + 3) * HOUR_S - 1).runs == 0
-    assert archive.compact(before_s=(NOON + 3) * HOUR_S).runs == 1
+    assert archive.compact(before_s=(NOON + 3) * HOUR_S - 1).merges == 0
+    assert archive.compact(before_s=(NOON + 3) * HOUR_S).merges == 1
     archive.assert_as_it_should_be()
 
 
@@ -456,10 +468,10 @@ def test_a_reader_sees_every_record_once_when_all_is_merged_after_any_of_its_gro
         archive.put_files(3)
         archive.put_files(2, shard=B, first=11, hour=NOON)
         before = {each.place: each for each in archive.read()}
-        reading = Reader(archive.store, NAME).read(EVERYTHING, {})
+        reading = ArchiveReader(archive.store, NAME).read(EVERYTHING, {})
         seen = [each for group in itertools.islice(reading, turn) for each in group]
         ended = len(seen) == len(archive.written[A]) + len(archive.written[B])
-        assert archive.compact().runs == 2
+        assert archive.compact().merges == 2
         seen += [each for group in reading for each in group]
         archive.assert_holds(seen)
         assert all(each.raw in (before[each.place].raw, each.raw) for each in seen)
@@ -483,7 +495,7 @@ def test_a_reader_sees_every_record_once_whichever_of_its_requests_a_merge_falls
         return archive
 
     undisturbed = Interrupted(scene().store)
-    list(Reader(undisturbed.as_store, NAME).read(EVERYTHING, {}))
+    list(ArchiveReader(undisturbed.as_store, NAME).read(EVERYTHING, {}))
     assert undisturbed.requests > 15
     for start in range(undisturbed.requests + 1):
         archive = scene()
@@ -497,7 +509,9 @@ def test_a_reader_sees_every_record_once_whichever_of_its_requests_a_merge_falls
                 del steps[:pace]
 
         store = Interrupted(archive.store, work)
-        archive.assert_holds(each for group in Reader(store.as_store, NAME).read(EVERYTHING, {}) for each in group)
+        archive.assert_holds(
+            each for group in ArchiveReader(store.as_store, NAME).read(EVERYTHING, {}) for each in group
+        )
 
 
 @st.composite
@@ -531,7 +545,7 @@ def test_whatever_the_files_a_reader_sees_every_record_once(
 
     store = Interrupted(archive.store, work)
     after = {"shardId-0": place}
-    seen = [each for group in Reader(store.as_store, NAME).read(EVERYTHING, after) for each in group]
+    seen = [each for group in ArchiveReader(store.as_store, NAME).read(EVERYTHING, after) for each in group]
     archive.written = {
         shard: kept for shard, all_ in archive.written.items() if (kept := [n for n in all_ if n > after.get(shard, 0)])
     }
@@ -547,7 +561,7 @@ def test_a_reader_with_a_key_sees_its_records_once_while_files_are_merged(fresh:
     for turn in range(len(wanted) + 1):
         archive = fresh()
         archive.put_files(6)
-        reading = Reader(archive.store, NAME).read(EVERYTHING, {}, wants_key)
+        reading = ArchiveReader(archive.store, NAME).read(EVERYTHING, {}, wants_key)
         seen = [each.place for group in itertools.islice(reading, turn) for each in group]
         archive.compact()
         seen += [each.place for group in reading for each in group]
@@ -568,7 +582,7 @@ def test_readers_see_every_record_once_while_a_real_compaction_runs(fresh: Fresh
             verdict = archive.verify()
             assert (verdict.problems, verdict.records) == ([], 16 * shards)
             readings += 1
-        assert compacting.result().runs == shards
+        assert compacting.result().merges == shards
     assert readings > 0
     archive.assert_as_it_should_be()
 
@@ -590,7 +604,7 @@ def test_a_change_arrives_through_pyarrow_as_a_change(archive: Archive, where: s
 def test_a_file_that_is_gone_for_good_is_told(archive: Archive) -> None:
     for skips_damaged in (False, True):
         path = archive.put(made_range(1, 5))
-        reading = Reader(archive.store, NAME, skips_damaged=skips_damaged)
+        reading = ArchiveReader(archive.store, NAME, skips_damaged=skips_damaged)
         groups = reading.read(EVERYTHING, {})
         assert len(next(groups)) == GROUP
         archive.store.delete(path)
@@ -646,7 +660,7 @@ def test_a_second_compaction_is_refused_on_a_disk(local: Archive) -> None:
         with pytest.raises(UsageError, match="another compaction"):
             local.compact()
 
-    assert compact(Busy(local.store, second).as_store, NAME, before_s=BEFORE_S).runs == 1
+    assert compact(Busy(local.store, second).as_store, NAME, before_s=BEFORE_S).merges == 1
     local.assert_as_it_should_be()
 
 
@@ -669,7 +683,7 @@ def test_of_two_compactions_at_once_in_s3_one_leaves_the_run(
             archive.assert_holds(archive.read())
 
     first = compact(Busy(archive.store, work).as_store, NAME, before_s=BEFORE_S)
-    assert first.runs + first.left == 2
+    assert first.merges + first.left == 2
     # The hour was listed before the second began: what that has merged is not as it was.
     assert first.left == (2 if moment == 0 else 1)
     assert len(second) == 1
@@ -824,9 +838,9 @@ def test_a_wrong_folder_is_found(archive: Archive, beside: int) -> None:
 def test_a_record_of_a_later_hour_is_found_and_a_straggler_is_fine(archive: Archive) -> None:
     rows = made_range(1, 8)
     early, late = (NOON - 1) * HOUR_S + 3_599, (NOON + 1) * HOUR_S
-    archive.put([rows[0], msgspec.structs.replace(rows[1], created_s=early), *rows[2:4]])
+    archive.put([rows[0], made(rows[1].place, early), *rows[2:4]])
     assert archive.verify().problems == []
-    path = archive.put([rows[4], msgspec.structs.replace(rows[5], created_s=late), rows[6]])
+    path = archive.put([rows[4], made(rows[5].place, late), rows[6]])
     assert "it is of a later hour than its folder" in only_problem(archive, path)
 
 
@@ -1028,7 +1042,7 @@ def test_a_prune_that_is_killed_has_begun_with_the_oldest(archive: Archive) -> N
 def test_a_reader_of_the_rest_is_not_harmed_by_a_prune(archive: Archive) -> None:
     for hour in range(3):
         archive.put_files(2, first=1 + 14 * hour, hour=NOON + hour)
-    reading = Reader(archive.store, NAME).read(Window((NOON + 1) * HOUR_S, None), {})
+    reading = ArchiveReader(archive.store, NAME).read(Window((NOON + 1) * HOUR_S, None), {})
     seen = list(next(reading))
     done = prune(archive.store, NAME, older_than_s=KEPT_S, now_s=(NOON + 1) * HOUR_S + KEPT_S, execute=True)
     assert done.files == 2
@@ -1100,7 +1114,7 @@ def test_a_window_opens_only_its_hours(archive: Archive, ended: bool) -> None:
         ended_capture(archive)
     window = Window((NOON + 3) * HOUR_S, (NOON + 5) * HOUR_S)
     store = Interrupted(archive.store)
-    reading = Reader(store.as_store, NAME)
+    reading = ArchiveReader(store.as_store, NAME)
     seen = [each for group in reading.read(window, {}) for each in group]
 
     # A record is in the folder of its hour or, as a straggler, in the next one.
@@ -1113,7 +1127,7 @@ def test_a_window_opens_only_its_hours(archive: Archive, ended: bool) -> None:
 
 def test_a_window_finds_the_straggler_in_the_next_hour(archive: Archive) -> None:
     rows = made_range(1, 5, NOON + 1)
-    archive.put([rows[0], msgspec.structs.replace(rows[1], created_s=(NOON + 1) * HOUR_S - 1.0), *rows[2:]])
+    archive.put([rows[0], made(rows[1].place, (NOON + 1) * HOUR_S - 1.0), *rows[2:]])
     seen = archive.read(Window(NOON * HOUR_S, (NOON + 1) * HOUR_S))
     assert 2 in [each.place for each in seen]
 
@@ -1121,7 +1135,7 @@ def test_a_window_finds_the_straggler_in_the_next_hour(archive: Archive) -> None
 def test_a_window_reads_only_the_row_groups_that_it_overlaps(archive: Archive) -> None:
     archive.put(made_range(1, 2_001, size=2_000), group=200)
     ended_capture(archive)
-    whole, part = Reader(archive.store, NAME), Reader(archive.store, NAME)
+    whole, part = ArchiveReader(archive.store, NAME), ArchiveReader(archive.store, NAME)
     everything = sum(len(group) for group in whole.read(EVERYTHING, {}))
     window = Window(NOON * HOUR_S + 401, NOON * HOUR_S + 601)
     seen = [each.place for group in part.read(window, {}) for each in group]
@@ -1137,9 +1151,9 @@ def test_a_look_for_one_key_reads_the_images_of_the_row_groups_that_hold_it(arch
         for place in range(1, 2_001)
     ]
     for each in rows:  # images that cannot be compressed
-        each.new_image = b'{"filling":{"B":"%b"}}' % rng.randbytes(600).hex().encode()
+        each.change.new_image = msgspec.Raw(b'{"filling":{"B":"%b"}}' % rng.randbytes(600).hex().encode())
     archive.put(rows, group=100)
-    whole, part = Reader(archive.store, NAME), Reader(archive.store, NAME)
+    whole, part = ArchiveReader(archive.store, NAME), ArchiveReader(archive.store, NAME)
     assert sum(len(group) for group in whole.read(EVERYTHING, {})) == 2_000
     found = list(part.read(EVERYTHING, {}, lambda keys: b'"wanted"' in keys))
     assert [[each.place for each in group] for group in found] == [[450, 460], [1_777]]
@@ -1212,12 +1226,12 @@ def cut(raw: bytes) -> tuple[bytes, bytes, bytes]:
 def test_what_dynamodb_says_comes_back_byte_for_byte(archive: Archive, merged: bool) -> None:
     raws = answers()
     page = b'{"Records":[%b],"NextShardIterator":"x"}' % b",".join(raws)
-    rows = [row("", each) for each in records_decoder(Answered).decode(page).records]
+    rows = records_decoder(Answered).decode(page).records
     about = About(ARN, NAME.table, A, "NEW_AND_OLD_IMAGES", {"HASH": "pk", "RANGE": "sk"})
     for at in range(0, len(rows), 10):
         part = rows[at : at + 10]
         path = file_path(NAME, NOON, A, part[0].place)
-        assert archive.store.create(path, encode(deque(part), about))
+        assert archive.store.create(path, encode(part, about))
     if merged:
         assert archive.compact().files_after == 1
 
@@ -1234,10 +1248,30 @@ def test_what_dynamodb_says_comes_back_byte_for_byte(archive: Archive, merged: b
 def test_a_view_type_without_images_is_kept(archive: Archive) -> None:
     raw = answer(1, "").replace(b"NEW_AND_OLD_IMAGES", b"KEYS_ONLY")
     about = About(ARN, NAME.table, A, "KEYS_ONLY", {"HASH": "pk"})
-    rows = deque([row("", msgspec.json.decode(raw, type=Answered))])
+    rows = [msgspec.json.decode(raw, type=Answered)]
     assert archive.store.create(file_path(NAME, NOON, A, 1), encode(rows, about))
     (found,) = archive.read()
     assert json.loads(found.raw)["dynamodb"] == json.loads(raw)["dynamodb"]
+
+
+def test_the_query_of_the_docs_orders_numbers_of_different_lengths(local: Archive) -> None:
+    """As text 1000 comes before 999; both are of one second."""
+    numbers = [9, 10, 99, 999, 1_000, 123_456_789_012_345_678_901, 1_000_000_000_000_000_000_000]
+    records = []
+    for number in numbers:
+        image = b'{"order_id":{"S":"2021-01-22-140"},"total":{"N":"%d"}}' % number
+        change = Change(
+            msgspec.Raw(b'{"order_id":{"S":"2021-01-22-140"}}'), str(number), float(NOON * HOUR_S), msgspec.Raw(image)
+        )
+        records.append(Answered(change, f"id{number}", "MODIFY", "1.1", "us-east-1"))
+    local.put(records)
+    page = (Path(__file__).parents[2] / "docs" / "archive.md").read_text(encoding="utf-8")
+    history = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)[1]
+    query = history.strip().removesuffix(";").replace("kept/table=orders", f"{local.store.uri}/table={NAME.table}")
+    with duckdb.connect() as connection:
+        # Without the time, for which DuckDB's Python part wants one more package.
+        found = connection.sql(f"SELECT is_now FROM ({query})").fetchall()
+    assert [int(number) for (number,) in found] == numbers
 
 
 def test_duckdb_reads_it(local: Archive) -> None:
@@ -1299,6 +1333,6 @@ def test_a_file_that_is_missing_between_two_is_found_and_is_a_gap(archive: Archi
     assert archive.verify().problems == []
     archive.store.delete(paths[1])
     assert "a file before it is missing, with the records behind" in only_problem(archive, paths[2])
-    reader = Reader(archive.store, NAME)
+    reader = ArchiveReader(archive.store, NAME)
     assert len([record for group in reader.read(Window(), {}) for record in group]) == 20
     assert "a file is missing before" in reader.gaps[0].why

@@ -23,9 +23,10 @@ from restrike.archive.layout import CAPTURES, DataFile, data_file
 from restrike.archive.places import last_files
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
-from restrike.capturing import stream as capture
+from restrike.capturing import takeover as capture
 from restrike.model.record import Record
-from restrike.stores.objects import Store, open_store
+from restrike.stores import open_store
+from restrike.stores.objects import Store
 from tests.integration import safety
 from tests.integration.safety import Command, await_true, command
 from tests.integration.safety import restrike as run
@@ -33,15 +34,17 @@ from tests.integration.tables import Table, create
 from tests.servers.ministack import MiniStack
 
 KILLS = 20
-FLUSH = ["--flush-seconds", "0.2", "--flush-mb", "1", "--poll-seconds", "0.2"]
+POLL = ["--poll-seconds", "0.2"]
+FLUSH = ["--flush-seconds", "0.2", "--flush-mb", "1"]
 HURRIED = """
-from restrike.capturing import stream as capture
+from restrike.capturing import takeover as capture
 capture.HEARTBEAT_S, capture.STALE_S = 0.3, 1.5
 """
 """Put before the command: a capture in S3 that is dead is soon taken for dead."""
 SLOW_DELETES = """
 import time
-from restrike.stores.objects import LocalFolder, Store
+from restrike.stores.folder import LocalFolder
+from restrike.stores.objects import Store
 def slowly(delete):
     return lambda store, path: (time.sleep(0.02), delete(store, path))
 Store.delete = slowly(Store.delete)
@@ -88,13 +91,14 @@ def told(records: Iterator[Record]) -> dict[str, list[tuple[Any, ...]]]:
 
 
 class Place:
-    """Where a capture writes, and the words that start it."""
+    """Where a capture writes, and the words that start it; `holding`: one that puts as seldom as it does by itself."""
 
     def __init__(self, uri: str, table: Table, store: Callable[[], Store]) -> None:
         self.uri = uri
         self.table = table
         self._store = store
-        self.words = ["capture", table.name, "--to", uri, "--endpoint-url", table.endpoint_url, *FLUSH, "--execute"]
+        self.holding = ["capture", table.name, "--to", uri, "--endpoint-url", table.endpoint_url, *POLL, "--execute"]
+        self.words = [*self.holding, *FLUSH]
 
     @property
     def store(self) -> Store:
@@ -332,7 +336,7 @@ def test_a_capture_that_is_stopped_puts_all_it_has(local: Place, number: signal.
     writer = Writer(local.table, 4)
     for _ in range(10):
         writer.write()
-    words = [*local.words, "--follow", "--flush-seconds", "3600", "--flush-mb", "64", "--json"]
+    words = [*local.holding, "--follow", "--flush-seconds", "3600", "--flush-mb", "64", "--json"]
     with command(*words) as started:
         await_true(lambda: local.owned() or started.ended, "a capture at work")
         # It holds what it has read: nothing is old enough to be put.

@@ -27,21 +27,25 @@ from hypothesis import strategies as st
 import restrike
 from restrike.archive.layout import GAPS, HOUR_S, DataFile, StreamName, data_file, hour_of
 from restrike.archive.places import opened
-from restrike.archive.reader import Reader
+from restrike.archive.reader import ArchiveReader
 from restrike.archive.state import CaptureState, encoded, gaps, load
 from restrike.aws import pages, streams
 from restrike.aws.refusals import error_for
 from restrike.aws.session import Aws
 from restrike.aws.streams import RETENTION_S, StreamInfo
 from restrike.aws.walk import REFRESH_SHARDS_S
-from restrike.capturing import stream as module
-from restrike.capturing.stream import CaptureOptions, CaptureTally, StreamCapture
+from restrike.capturing import takeover as module
+from restrike.capturing.plan import CapturePlan
+from restrike.capturing.request import CaptureOptions
+from restrike.capturing.stream import StreamCapture
+from restrike.capturing.tally import CaptureTally
 from restrike.errors import AccessDenied, RestrikeError, Unreachable, UsageError
 from restrike.model.record import Record
 from restrike.model.window import Gap, Window
-from restrike.runs.stop import Stop
-from restrike.sources.archive import ArchiveSource
-from restrike.stores.objects import Store, open_store
+from restrike.running.stop import Stop
+from restrike.sources.archive.reading import ArchiveSource
+from restrike.stores import open_store
+from restrike.stores.objects import Store
 from tests.integration.tables import create
 from tests.servers.ministack import MiniStack
 from tests.servers.shard_tree import ARN, START_S, Shard, Tree
@@ -176,7 +180,7 @@ def numbers(store: Store) -> list[int]:
 
 
 def read(store: Store, window: Window = EVERYTHING) -> list[Record]:
-    return [record for group in Reader(store, STREAM).read(window, {}) for record in group]
+    return [record for group in ArchiveReader(store, STREAM).read(window, {}) for record in group]
 
 
 def places(records: Iterable[Record]) -> list[int]:
@@ -1071,3 +1075,69 @@ def test_the_status_tells_what_is_kept_and_how_far_behind_now(
     # DynamoDB Local stamps whole minutes, and the end of a shard is told by five empty pages.
     assert told[-1][2] is not None
     assert 0 <= told[-1][2] < 90
+
+
+def followed(dynamodb_local: str, folder: Path) -> CapturePlan:
+    """The plan of a service that captures a table of 30 records."""
+    table = create(dynamodb_local, ("pk", "S"), items=[{"pk": f"k{n}"} for n in range(30)])
+    return restrike.capture(
+        table.name, str(folder), follow=True, poll_seconds=0.1, region="us-east-1", endpoint_url=dynamodb_local
+    )
+
+
+def test_a_host_ends_a_capture_from_another_thread(dynamodb_local: str, tmp_path: Path) -> None:
+    plan = followed(dynamodb_local, tmp_path / "kept")
+    stop = Stop()
+    waiting = threading.Event()
+
+    def host() -> None:
+        waiting.wait(WAIT_S)
+        stop.set()
+
+    thread = threading.Thread(target=host)
+    thread.start()
+    report = plan.execute(lambda tally: waiting.set() if tally.held_bytes else None, stop=stop, status_every_s=0.02)
+    thread.join()
+    assert (report.state, report.ended, report.records) == ("COMPLETED", "stopped", 30)
+    assert stop.reason == "caller"
+
+
+def test_a_capture_ends_at_its_deadline(dynamodb_local: str, tmp_path: Path) -> None:
+    plan = followed(dynamodb_local, tmp_path / "kept")
+    stop = Stop()
+    report = plan.execute(stop=stop, time_limit_s=0.0)
+    assert (report.ended, stop.is_set()) == ("stopped", False)  # the caller's own stop is only read
+    again = plan.execute(time_limit_s=-1.0)
+    assert again.ended == "stopped"
+
+
+def test_a_capture_that_is_stopped_before_it_begins_says_so(dynamodb_local: str, tmp_path: Path) -> None:
+    table = create(dynamodb_local, ("pk", "S"), items=[{"pk": "k"}])
+    plan = restrike.capture(table.name, str(tmp_path / "kept"), region="us-east-1", endpoint_url=dynamodb_local)
+    stop = Stop()
+    stop.set("pause")
+    report = plan.execute(stop=stop)
+    assert (report.state, report.ended, report.records) == ("PAUSED", "stopped", 0)
+
+
+@pytest.mark.parametrize("uri", ["s3:/bucket/x", "archive:ax", "jsonl:x", "s3://", "gs://bucket/x"])
+def test_what_is_no_place_is_not_taken_for_a_folder(
+    dynamodb_local: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = create(dynamodb_local, ("pk", "S")).name
+    with pytest.raises(UsageError, match="is no place for an archive"):
+        open_store(uri, Aws, create=True)
+    with pytest.raises(UsageError, match="is no place for an archive"):
+        restrike.capture(table, uri, region="us-east-1", endpoint_url=dynamodb_local)
+    assert list(tmp_path.iterdir()) == []
+    open_store(f"./{uri}", Aws, create=True)
+    assert (tmp_path / uri).is_dir()
+
+
+def test_a_plan_makes_no_folder(dynamodb_local: str, tmp_path: Path) -> None:
+    followed(dynamodb_local, tmp_path / "kept")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").mkdir()
+    followed(dynamodb_local, tmp_path / "there")
+    assert list((tmp_path / "there").iterdir()) == []

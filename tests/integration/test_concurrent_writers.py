@@ -18,8 +18,8 @@ import restrike
 from restrike.cli.main import main
 from restrike.local.dynamodb_local import start_owned
 from restrike.model.report import TouchReport
-from restrike.runs.ledger import Ledger
-from restrike.touching.plan import Plan
+from restrike.running.ledger import Ledger
+from restrike.touching.plan import TouchPlan
 from tests.integration.safety import (
     INDEX,
     Item,
@@ -65,7 +65,7 @@ def target(shared_table: Table) -> Table:
     return shared_table
 
 
-def plan_of(url: str, target: Table, folder: Path, run: str, **request: Any) -> Plan:
+def plan_of(url: str, target: Table, folder: Path, run: str, **request: Any) -> TouchPlan:
     request = {"all": True, "segments": 4, "rate": RATE, "verify_timeout_s": 10.0} | request
     return restrike.touch(target.name, run=run, endpoint_url=url, ledger=ledger_path(folder), **request)
 
@@ -382,7 +382,7 @@ def test_an_item_that_moves_in_the_index_while_it_is_read_fires_once(
 
     run = new_run()
     selection: dict[str, Any] = {"counter": "n"} if mode == "counter" else {}
-    selection |= {"all": False, "segments": None, "index": INDEX, "date_from": "2021-01-01", "date_to": "2021-01-31"}
+    selection |= {"all": False, "segments": None, "index": INDEX, "date": "2021-01-01..2021-01-31"}
     with faulty(engine_url, [Slow("Query", seconds=0.03)]) as proxy:
         plan = plan_of(proxy.endpoint_url, target, tmp_path, run, **selection)
         with application(engine_url, target, move):

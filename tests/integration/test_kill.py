@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from restrike.model.report import Counts
+from restrike.touching.book import Saved
 from tests.integration.safety import (
     INDEX,
     Command,
@@ -81,7 +82,7 @@ class Scenario:
         if found is None:
             return None
         state, updated_at, elapsed_s, counts = found
-        return Row(state, updated_at, elapsed_s, msgspec.json.decode(counts, type=Counts))
+        return Row(state, updated_at, elapsed_s, msgspec.json.decode(counts, type=Saved).counts)
 
     def prepare(self, moment: str) -> None:
         """Sets the proxy for the next start."""

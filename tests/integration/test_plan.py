@@ -16,7 +16,7 @@ import pytest
 
 import restrike
 from restrike.errors import Invalid, UsageError
-from restrike.model.plan import TouchPlan
+from restrike.model.plan import TouchPlanData
 from tests.acceptance import command
 from tests.integration import tables
 from tests.integration.tables import Index, Table, numbers, run_name, touch, until
@@ -35,7 +35,7 @@ def orders(dynamodb_local: str) -> Table:
     )
 
 
-def plan_of(table: Table, **request: Any) -> TouchPlan:
+def plan_of(table: Table, **request: Any) -> TouchPlanData:
     return restrike.touch(table.name, endpoint_url=table.endpoint_url, **request).data
 
 
@@ -47,7 +47,7 @@ def words(table: Table, *more: str, run: str) -> tuple[str, ...]:
 
 
 def test_the_plan_as_json(orders: Table) -> None:
-    result = command.restrike(*words(orders, "--key", "p0", "--json", run="planned"))
+    result = command.restrike(*words(orders, "--partition-key", "p0", "--json", run="planned"))
     assert result.code == 0, result
     assert list(result.json) == ["plan"]
     plan = result.json["plan"]
@@ -64,7 +64,7 @@ def test_the_plan_as_json(orders: Table) -> None:
     assert plan["warnings"]
     assert all(list(warning) == ["code", "message"] for warning in plan["warnings"])
     assert plan["command"] == (
-        f"restrike touch {orders.name} --key p0 --endpoint-url {orders.endpoint_url} --run planned --execute"
+        f"restrike touch {orders.name} --partition-key p0 --endpoint-url {orders.endpoint_url} --run planned --execute"
     )
 
 
@@ -81,7 +81,7 @@ def test_the_plan_names_where_it_is(orders: Table) -> None:
 
 
 def test_the_plan_for_people_names_the_same(orders: Table) -> None:
-    result = command.restrike(*words(orders, "--key", "p0", run="planned"))
+    result = command.restrike(*words(orders, "--partition-key", "p0", run="planned"))
     assert (result.code, result.stdout) == (0, "")
     for text in (
         LOCAL_ACCOUNT,
@@ -98,12 +98,12 @@ def test_the_plan_for_people_names_the_same(orders: Table) -> None:
 @pytest.mark.parametrize(
     ("request_", "count", "how"),
     [
-        ({"all": True}, 30, "own ItemCount"),
-        ({"index": "by_day", "all": True}, 30, "own ItemCount"),
-        ({"index": "by_day", "date_from": "2021-01-20", "date_to": "2021-01-21"}, 20, "COUNT queries"),
+        ({"all": True}, 30, "COUNT queries"),
+        ({"index": "by_day", "all": True}, 30, "COUNT queries"),
+        ({"index": "by_day", "date": "2021-01-20..2021-01-21"}, 20, "COUNT queries"),
         ({"all": True, "filter_expression": "attribute_not_exists(pk)"}, 0, "COUNT queries"),
-        ({"key": "p1", "sort_key": "< 4"}, 2, "COUNT queries"),
-        ({"key": "nobody"}, 0, "COUNT queries"),
+        ({"partition_key": "p1", "sort_key": "< 4"}, 2, "COUNT queries"),
+        ({"partition_key": "nobody"}, 0, "COUNT queries"),
     ],
     ids=str,
 )
@@ -115,12 +115,12 @@ def test_how_it_was_counted(orders: Table, request_: dict[str, Any], count: int,
 
 
 def test_a_limit_bounds_the_estimate(orders: Table) -> None:
-    assert plan_of(orders, key="p0", limit=3).estimate.wru == 3
+    assert plan_of(orders, partition_key="p0", limit=3).estimate.wru == 3
 
 
 def test_how_many_of_the_sample_bear_the_name(orders: Table) -> None:
-    report = touch(orders, key="p0", limit=4)
-    plan = plan_of(orders, key="p0", run=report.run)
+    report = touch(orders, partition_key="p0", limit=4)
+    plan = plan_of(orders, partition_key="p0", run=report.run)
     assert (plan.sample_size, plan.sample_already) == (15, 4)
 
 
@@ -131,7 +131,7 @@ def test_default_names_differ() -> None:
 
 
 def restrike_name() -> str:
-    from restrike.runs.names import default_name
+    from restrike.running.run import default_name
 
     return default_name("touch", "arn:aws:dynamodb:us-east-1:1:table/or!ders")
 
@@ -147,8 +147,7 @@ def test_a_plan_writes_nothing(orders: Table, tmp_path: Path) -> None:
     assert command.restrike(*words(orders, "--keys", str(keys), run="r")).code == 0
     assert len(orders.records()) == before
     assert command.runs() == {}
-    state = [path.name for path in (tmp_path / "state" / "restrike").iterdir()]
-    assert sorted(name for name in state if not name.startswith("ledger.db")) == []
+    assert not (tmp_path / "state").exists()
 
 
 VALUES = ("--expression-attribute-values", '{":n": {"N": "7"}}')
@@ -157,8 +156,8 @@ VALUES = ("--expression-attribute-values", '{":n": {"N": "7"}}')
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--key", "p1", "--sort-key", "between 3 and 9", "--limit", "3"], [3, 5, 7]),
-        (["--index", "by_day", "--from", "2021-01-22", "--to", "2021-01-22", "--ordered"], [*range(2, 30, 3)]),
+        (["--partition-key", "p1", "--sort-key", "between 3 and 9", "--limit", "3"], [3, 5, 7]),
+        (["--index", "by_day", "--date", "2021-01-22", "--ordered"], [*range(2, 30, 3)]),
         (
             ["--all", "--filter-expression", "#s=:n", "--expression-attribute-names", '{"#s":"sk"}', *VALUES],
             [7],
@@ -203,8 +202,10 @@ def refused(table: Table, match: str, **request: Any) -> UsageError:
 
 
 def test_another_account(orders: Table) -> None:
-    refused(orders, f"is in account {LOCAL_ACCOUNT}, not in 123456789012", key="p0", expect_account="123456789012")
-    assert plan_of(orders, key="p0", expect_account=LOCAL_ACCOUNT).account == LOCAL_ACCOUNT
+    refused(
+        orders, f"is in account {LOCAL_ACCOUNT}, not in 123456789012", partition_key="p0", expect_account="123456789012"
+    )
+    assert plan_of(orders, partition_key="p0", expect_account=LOCAL_ACCOUNT).account == LOCAL_ACCOUNT
 
 
 def test_a_table_without_a_stream(dynamodb_local: str) -> None:
@@ -217,50 +218,50 @@ def test_a_table_without_a_stream(dynamodb_local: str) -> None:
 @pytest.mark.parametrize("attribute", ["pk", "sk", "day"])
 @pytest.mark.parametrize("flag", ["marker", "counter"])
 def test_a_key_attribute_as_the_marker(orders: Table, attribute: str, flag: str) -> None:
-    refused(orders, f"'{attribute}' is a key attribute", key="p0", **{flag: attribute})
+    refused(orders, f"'{attribute}' is a key attribute", partition_key="p0", **{flag: attribute})
 
 
 @pytest.mark.parametrize("name", ["a b", "a/b", "../x", ".", "..", "é", "x" * 65, "a\n"])
 def test_a_name_that_is_none(orders: Table, name: str) -> None:
-    refused(orders, "is no name for a run", key="p0", run=name)
+    refused(orders, "is no name for a run", partition_key="p0", run=name)
 
 
 def test_the_longest_name(orders: Table) -> None:
     name = ".A-z_9" + "x" * 58
-    assert touch(orders, key="p0", sort_key="= 0", run=name).fired == 1
+    assert touch(orders, partition_key="p0", sort_key="= 0", run=name).fired == 1
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"key": "p1"},
-        {"key": "p0", "sort_key": "> 2"},
-        {"key": "p0", "marker": "other"},
-        {"key": "p0", "counter": "revision"},
+        {"partition_key": "p1"},
+        {"partition_key": "p0", "sort_key": "> 2"},
+        {"partition_key": "p0", "marker": "other"},
+        {"partition_key": "p0", "counter": "revision"},
         {"all": True},
-        {"key": "p0", "filter_expression": "attribute_exists(pk)"},
+        {"partition_key": "p0", "filter_expression": "attribute_exists(n)"},
     ],
     ids=str,
 )
 def test_a_run_of_the_same_name_on_another_selection(orders: Table, other: dict[str, Any]) -> None:
-    run = touch(orders, key="p0", limit=1).run
-    refused(orders, f"run {run} exists on another selection", run=run, **other)
+    run = touch(orders, partition_key="p0", limit=1).run
+    refused(orders, f"run {run} exists and is another: ", run=run, **other)
 
 
 def test_another_run_is_active(dynamodb_local: str) -> None:
     table = tables.create(dynamodb_local, ("pk", "S"), ("sk", "N"), items=[{"pk": "p", "sk": n} for n in range(60)])
-    slow = words(table, "--key", "p", "--ordered", "--rate", "1", "--execute", run="slow")
+    slow = words(table, "--partition-key", "p", "--ordered", "--rate", "1", "--execute", run="slow")
     with command.started(*slow) as running:
         until(lambda: command.runs().get("slow", {}).get("state") == "RUNNING", "the slow run")
         with pytest.raises(UsageError, match="run slow is active") as caught:
-            touch(table, key="p", sort_key="= 59", run="second")
+            touch(table, partition_key="p", sort_key="= 59", run="second")
         assert "--force" in caught.value.hint
         with pytest.raises(UsageError, match="run slow is being executed"):
-            touch(table, key="p", run="slow")
-        assert touch(table, key="p", sort_key="= 59", run="second", force=True).fired == 1
+            touch(table, partition_key="p", ordered=True, run="slow")
+        assert touch(table, partition_key="p", sort_key="= 59", run="second", force=True).fired == 1
         assert running.interrupt().code == 130
     assert command.runs()["slow"]["state"] == "INTERRUPTED"
-    assert touch(table, key="p", sort_key="= 59", run="third").fired == 1  # an interrupted run is not active
+    assert touch(table, partition_key="p", sort_key="= 59", run="third").fired == 1  # an interrupted run is not active
 
 
 # ── what the environment may say ─────────────────────────────────────────────────────────────────────────
@@ -269,7 +270,7 @@ def test_another_run_is_active(dynamodb_local: str) -> None:
 def test_execute_force_and_all_do_not_come_from_the_environment(orders: Table) -> None:
     before = len(orders.records())
     dangerous = {f"RESTRIKE_{name}": "1" for name in ("EXECUTE", "FORCE", "ALL", "ALL_ITEMS")}
-    result = command.restrike(*words(orders, "--key", "p0", "--json", run="r"), **dangerous)
+    result = command.restrike(*words(orders, "--partition-key", "p0", "--json", run="r"), **dangerous)
     assert list(result.json) == ["plan"]
     assert "--force" not in result.json["plan"]["command"]
     result = command.restrike(*words(orders, "--execute", run="r"), **dangerous)
@@ -278,24 +279,26 @@ def test_execute_force_and_all_do_not_come_from_the_environment(orders: Table) -
     assert len(orders.records()) == before
 
 
-def test_other_flags_do(orders: Table) -> None:
-    run = run_name()
-    environment = {
+def test_settings_do_and_what_is_selected_does_not(orders: Table) -> None:
+    strangers = {
         "RESTRIKE_TABLE": orders.name,
         "RESTRIKE_KEY": "p0",
-        "RESTRIKE_SORT_KEY": ">= 10",
         "RESTRIKE_LIMIT": "3",
-        "RESTRIKE_RUN": run,
-        "RESTRIKE_MARKER": "env_marker",
+        "RESTRIKE_RUN": "somebody-elses",
         "RESTRIKE_JSON": "1",
-        "AWS_ENDPOINT_URL_DYNAMODB": orders.endpoint_url,
     }
-    result = command.restrike("touch", "--execute", **environment)
-    assert result.code == 0, result
-    assert result.json["selected"] == 3
-    assert numbers(list(orders.fired(run, "env_marker"))) == [10, 12, 14]
-    planned = command.restrike("touch", "--limit", "2", **environment).json["plan"]
-    assert "--limit 2" in planned["command"]
+    environment = {**strangers, "RESTRIKE_MARKER": "env_marker", "AWS_ENDPOINT_URL_DYNAMODB": orders.endpoint_url}
+    refused = command.restrike("touch", "--execute", **environment)
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "no table is named" in refused.stderr
+    said = [line for line in refused.stderr.splitlines() if line.startswith("warning: ")]
+    assert said == [f"warning: {', '.join(sorted(strangers))} in the environment: restrike has no such setting"]
+    planned = command.restrike(*words(orders, "--partition-key", "p0", "--json", run="named"), **environment).json[
+        "plan"
+    ]
+    assert planned["attribute"] == "env_marker"
+    assert "--limit" not in planned["command"]
+    assert "somebody-elses" not in planned["command"]
 
 
 # ── consumers ────────────────────────────────────────────────────────────────────────────────────────────
@@ -383,7 +386,7 @@ def test_what_each_consumer_will_see(orders: Table, monkeypatch: pytest.MonkeyPa
     ]
     with stub_lambda(*mappings) as stub:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
-        plan = plan_of(orders, key="p0")
+        plan = plan_of(orders, partition_key="p0")
     assert set(stub.asked) == {orders.stream_arn}
     seen = {consumer.name.split()[0]: (consumer.fires, consumer.why) for consumer in plan.consumers}
     assert {name: fires for name, (fires, _) in seen.items()} == {
@@ -407,7 +410,7 @@ def test_what_each_consumer_will_see(orders: Table, monkeypatch: pytest.MonkeyPa
 def test_one_reader_leaves_room_for_the_proof(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     with stub_lambda(mapping("one"), mapping("off", state="Disabled")) as stub:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
-        plan = plan_of(orders, key="p0")
+        plan = plan_of(orders, partition_key="p0")
     assert plan.verify
     assert plan.readers.startswith("2 of the 2")
 
@@ -415,8 +418,8 @@ def test_one_reader_leaves_room_for_the_proof(orders: Table, monkeypatch: pytest
 def test_consumers_that_may_not_be_listed_are_a_line(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     with stub_lambda(denied=True) as stub:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
-        plan = plan_of(orders, key="p0")
-        shown = command.restrike(*words(orders, "--key", "p0", run="r"))
+        plan = plan_of(orders, partition_key="p0")
+        shown = command.restrike(*words(orders, "--partition-key", "p0", run="r"))
     assert stub.asked
     assert plan.consumers == ()
     assert plan.consumers_note.startswith("Could not look for Lambda functions: access denied")
@@ -427,7 +430,7 @@ def test_consumers_that_may_not_be_listed_are_a_line(orders: Table, monkeypatch:
 def test_a_lambda_that_does_not_answer_is_a_line(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    assert plan_of(orders, key="p0").consumers_note.startswith("Could not look for Lambda functions")
+    assert plan_of(orders, partition_key="p0").consumers_note.startswith("Could not look for Lambda functions")
 
 
 def test_a_dynamodb_of_this_machine_leads_to_no_lambda_elsewhere(
@@ -437,7 +440,7 @@ def test_a_dynamodb_of_this_machine_leads_to_no_lambda_elsewhere(
     with stub_lambda(mapping("one")) as stub:
         for name in ("HTTPS_PROXY", "https_proxy"):
             monkeypatch.setenv(name, stub.url)
-        plan = plan_of(orders, key="p0")
+        plan = plan_of(orders, partition_key="p0")
     assert plan.consumers == ()
     assert plan.consumers_note.startswith("Lambda was not asked")
     assert stub.asked == []
@@ -481,15 +484,15 @@ def test_indexes_that_project_the_marker_cost_a_write_each(dynamodb_local: str) 
         ],
         items=[{"pk": "p", "sk": n, "day": "2021-01-22"} for n in range(10)],
     )
-    plan = plan_of(table, key="p")
+    plan = plan_of(table, partition_key="p")
     assert plan.estimate.wru == 40  # the table, all, named, local
     (warning,) = (warning.message for warning in plan.warnings if warning.code == "index-writes")
     assert "4 times" in warning
     assert all(name in warning for name in ("all", "named", "local"))
-    assert plan_of(table, key="p", marker="another").estimate.wru == 30
+    assert plan_of(table, partition_key="p", marker="another").estimate.wru == 30
     # One day of a date index is one partition key of that index.
-    assert plan_of(table, index="all", key="2021-01-22").seconds_one_partition == pytest.approx(10 * 4 / 1000)
-    assert plan_of(table, index="keys_only", key="2021-01-22").seconds_one_partition is None
+    assert plan_of(table, index="all", partition_key="2021-01-22").seconds_one_partition == pytest.approx(10 * 4 / 1000)
+    assert plan_of(table, index="keys_only", partition_key="2021-01-22").seconds_one_partition is None
 
 
 def test_big_items_cost_more(dynamodb_local: str) -> None:
@@ -523,7 +526,7 @@ def test_items_that_expire_are_warned_of(dynamodb_local: str) -> None:
 
 def test_a_filter_on_what_the_index_lacks_is_refused_by_the_service(orders: Table) -> None:
     names = '{"#s": "status"}'
-    request = {"index": "by_day", "key": "2021-01-20", "filter_expression": "attribute_exists(#s)"}
+    request = {"index": "by_day", "partition_key": "2021-01-20", "filter_expression": "attribute_exists(#s)"}
     request["expression_attribute_names"] = names
     with pytest.raises(Invalid, match=r"by_day does not project .*status") as caught:
         plan_of(orders, **request)
@@ -532,4 +535,4 @@ def test_a_filter_on_what_the_index_lacks_is_refused_by_the_service(orders: Tabl
 
 @pytest.mark.parametrize(("counter", "code"), [(None, "marker-stays"), ("revision", "counter-may-be-a-lock")])
 def test_what_stays_is_warned_of(orders: Table, counter: str | None, code: str) -> None:
-    assert code in {warning.code for warning in plan_of(orders, key="p0", counter=counter).warnings}
+    assert code in {warning.code for warning in plan_of(orders, partition_key="p0", counter=counter).warnings}

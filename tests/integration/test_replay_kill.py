@@ -65,7 +65,7 @@ class Scenario:
         monkeypatch.chdir(folder)
         name = f"kill-{kind}"
         self.replay = ["replay", *ends, "--endpoint-url", url, "--run", name, "--execute", "--json"]
-        self.replay += ["--parallel", str(LANES), "--batch-size", str(BATCH), "--rate", str(RATE)]
+        self.replay += ["--batch-size", str(BATCH), "--rate", str(RATE), "--parallel"]
         self.resume = ["runs", "resume", name, "--json"]
         self._kind = kind
 
@@ -120,7 +120,8 @@ def test_twenty_kills_leave_no_gap_and_repeat_only_what_was_in_flight(scenario: 
     exists = False
     for number, moment in enumerate(moments):
         exists = exists or scenario.exists()
-        with command(*(scenario.resume if exists and number % 3 else scenario.replay)) as started:
+        lanes = LANES if not exists else rng.randint(1, LANES)  # a rerun may have others
+        with command(*(scenario.resume if exists and number % 3 else [*scenario.replay, str(lanes)])) as started:
             if moment == "birth":
                 time.sleep(rng.uniform(0.0, 1.0))  # the moment is what is random
             else:
@@ -154,7 +155,7 @@ def test_twenty_kills_leave_no_gap_and_repeat_only_what_was_in_flight(scenario: 
 
 def test_interrupts_repeat_nothing(scenario: Scenario) -> None:
     for number in range(3):
-        with command(*(scenario.resume if number else scenario.replay)) as started:
+        with command(*(scenario.resume if number else [*scenario.replay, str(LANES)])) as started:
             scenario.await_growth(started, 150)
             started.interrupt()
             assert started.wait() == 130, started.stderr

@@ -78,7 +78,7 @@ def sorted_tables(dynamodb_local: str) -> dict[KeyType, Table]:
 )
 def test_sort_key(sorted_tables: dict[KeyType, Table], kind: KeyType, condition: str | None, expected: slice) -> None:
     selected = [("p", value) for value in SORT_KEYS[kind][expected]]
-    assert touched(sorted_tables[kind], key="p", sort_key=condition) == selected
+    assert touched(sorted_tables[kind], partition_key="p", sort_key=condition) == selected
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_sort_key(sorted_tables: dict[KeyType, Table], kind: KeyType, condition:
 )
 def test_partition_key(dynamodb_local: str, kind: KeyType, values: list[Value], typed: str) -> None:
     table = tables.create(dynamodb_local, ("pk", kind), items=[{"pk": value} for value in values])
-    (selected,) = touched(table, key=typed)
+    (selected,) = touched(table, partition_key=typed)
     assert selected == {"x": "x", "1.50": Decimal("1.5")}.get(typed, b"\x00\x01")
 
 
@@ -130,12 +130,12 @@ def indexed(dynamodb_local: str) -> Table:
     [(None, [0, 1, 2, 3, 4]), (">= 20", [2, 3, 4]), ("between 10 30", [1, 2, 3]), ("= 999", [])],
 )
 def test_global_index(indexed: Table, index: str, condition: str | None, expected: list[int]) -> None:
-    assert numbers(touched(indexed, verify=True, index=index, key="a", sort_key=condition)) == expected
+    assert numbers(touched(indexed, verify=True, index=index, partition_key="a", sort_key=condition)) == expected
 
 
 def test_local_index(indexed: Table) -> None:
-    assert numbers(touched(indexed, verify=True, index="local", key="p0")) == [0, 2, 4, 6]
-    assert numbers(touched(indexed, index="local", key="p0", sort_key="< 40")) == [0, 2]
+    assert numbers(touched(indexed, verify=True, index="local", partition_key="p0")) == [0, 2, 4, 6]
+    assert numbers(touched(indexed, index="local", partition_key="p0", sort_key="< 40")) == [0, 2]
 
 
 @pytest.mark.parametrize("index", ["keys_only", "whole"])
@@ -150,7 +150,9 @@ def test_all_of_the_table(indexed: Table, segments: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "selection", [{"key": "p0", "sort_key": "< 6"}, {"all": True}, {"index": "whole", "key": "a"}], ids=str
+    "selection",
+    [{"partition_key": "p0", "sort_key": "< 6"}, {"all": True}, {"index": "whole", "partition_key": "a"}],
+    ids=str,
 )
 def test_filter_expression(indexed: Table, selection: dict[str, Any]) -> None:
     without = set(numbers(touched(indexed, **selection)))
@@ -165,7 +167,7 @@ def test_filter_expression(indexed: Table, selection: dict[str, Any]) -> None:
 
 
 def test_nothing_matches(indexed: Table) -> None:
-    report = touch(indexed, key="nobody")
+    report = touch(indexed, partition_key="nobody")
     assert (report.selected, report.fired, report.seen, report.exit_code) == (0, 0, 0, 0)
 
 
@@ -199,18 +201,18 @@ def test_days_of_an_index(dynamodb_local: str, kind: KeyType, form: str, given: 
     written = [datetime.fromisoformat(day).strftime(form) for day in DAYS]
     table = by_date(dynamodb_local, kind, written)
     days: dict[str, Any] = {"index": "by_day", "date_format": given}
-    assert touched(table, date_from="2021-01-21", date_to="2021-02-01", **days) == DAYS[1:5]
-    assert touched(table, date_from="20210122", date_to="2021/01/22", **days) == DAYS[2:3]
-    assert touched(table, date_from="2021-01", date_to="2021-01", **days) == DAYS[:4]
-    assert touched(table, date_from="1999-01-01", date_to="1999-01-02", **days) == []
+    assert touched(table, date="2021-01-21..2021-02-01", **days) == DAYS[1:5]
+    assert touched(table, date="20210122..2021/01/22", **days) == DAYS[2:3]
+    assert touched(table, date="2021-01", **days) == DAYS[:4]
+    assert touched(table, date="1999-01-01..1999-01-02", **days) == []
 
 
 @pytest.mark.parametrize(("kind", "form"), [("S", "%Y-%m"), ("S", "%Y%m"), ("N", "%Y%m")])
 def test_months_of_an_index(dynamodb_local: str, kind: KeyType, form: str) -> None:
     table = by_date(dynamodb_local, kind, [datetime.fromisoformat(day).strftime(form) for day in DAYS])
-    assert touched(table, index="by_day", date_from="2021-01", date_to="2021-02") == DAYS[:5]
-    assert touched(table, index="by_day", date_from="2021-02", date_to="2021-02") == DAYS[4:5]
-    assert touched(table, index="by_day", date_from="2021-01-31", date_to="2021-02-01") == DAYS[:5]
+    assert touched(table, index="by_day", date="2021-01..2021-02") == DAYS[:5]
+    assert touched(table, index="by_day", date="2021-02") == DAYS[4:5]
+    assert touched(table, index="by_day", date="2021-01-31..2021-02-01") == DAYS[:5]
 
 
 def by_time(endpoint_url: str, kind: KeyType, times: list[Value]) -> Table:
@@ -239,10 +241,10 @@ def by_time(endpoint_url: str, kind: KeyType, times: list[Value]) -> Table:
 )
 def test_text_as_the_date_in_a_sort_key(dynamodb_local: str, times: list[Value]) -> None:
     table = by_time(dynamodb_local, "S", times)
-    day: dict[str, Any] = {"index": "by_time", "key": "c"}
-    assert touched(table, date_from="2021-01-22", date_to="2021-01-22", **day) == ["c1", "c2"]
-    assert touched(table, date_from="2021-01-21", date_to="2021-01-22", **day) == ["c0", "c1", "c2"]
-    assert touched(table, date_from="2021-01-23", date_to="2021-12-31", **day) == ["c3"]
+    day: dict[str, Any] = {"index": "by_time", "partition_key": "c"}
+    assert touched(table, date="2021-01-22", **day) == ["c1", "c2"]
+    assert touched(table, date="2021-01-21..2021-01-22", **day) == ["c0", "c1", "c2"]
+    assert touched(table, date="2021-01-23..2021-12-31", **day) == ["c3"]
 
 
 @pytest.mark.parametrize(
@@ -263,14 +265,14 @@ def test_epoch_numbers_as_the_date_in_a_sort_key(
     )
     assert datetime.fromtimestamp(begin / per_second, ZoneInfo("Europe/Berlin")).isoformat()[:16] == f"{day}T00:00"
     table = by_time(dynamodb_local, "N", [begin - 1, begin, end - 1, end - Decimal("0.5"), end])
-    selection: dict[str, Any] = {"index": "by_time", "key": "c", "date_from": day, "date_to": day}
+    selection: dict[str, Any] = {"index": "by_time", "partition_key": "c", "date": day}
     assert touched(table, tz="Europe/Berlin", **selection) == ["c1", "c2", "c3"]
     assert touched(table, **selection) == ["c2", "c3", "c4"]  # in UTC the day begins and ends later
 
 
 def test_a_date_in_the_sort_key_of_the_table(dynamodb_local: str) -> None:
     table = tables.create(dynamodb_local, ("pk", "S"), ("day", "S"), items=[{"pk": "p", "day": day} for day in DAYS])
-    assert touched(table, key="p", date_from="2021-01-22", date_to="2021-02") == [("p", day) for day in DAYS[2:5]]
+    assert touched(table, partition_key="p", date="2021-01-22..2021-02") == [("p", day) for day in DAYS[2:5]]
 
 
 # ── key files ────────────────────────────────────────────────────────────────────────────────────────────
@@ -426,15 +428,15 @@ def test_what_another_run_left_over(dynamodb_local: str) -> None:
     table = tables.create(dynamodb_local, ("pk", "S"), ("sk", "N"))
     most = 400 * 1024 - len("pk") - len("p") - len("sk") - len("text") - 2  # a small number takes two bytes
     table.load({"pk": "p", "sk": n, "text": "x" * (most if n in (1, 3) else 1)} for n in range(5))
-    first = touch(table, key="p")
+    first = touch(table, partition_key="p")
     assert (first.fired, first.failed, first.leftover, first.exit_code) == (3, 2, 2, 1)
     table.load({"pk": "p", "sk": n, "text": "small"} for n in (1, 3))
     assert numbers(touched(table, keys=f"run:{first.run}")) == [1, 3]
 
 
 def test_what_a_run_on_another_table_left_over(indexed: Table, listed: Table) -> None:
-    other = touch(indexed, key="nobody")
-    with pytest.raises(UsageError, match=f"run {other.run} was on table {indexed.name}"):
+    other = touch(indexed, partition_key="nobody")
+    with pytest.raises(UsageError, match=rf"run {other.run} was on \S+{indexed.name}"):
         touch(listed, keys=f"run:{other.run}")
     with pytest.raises(UsageError, match="no run 'unheard-of'"):
         touch(listed, keys="run:unheard-of")
@@ -458,12 +460,12 @@ def many(dynamodb_local: str) -> Table:
 @pytest.mark.parametrize(
     "selection",
     [
-        {"key": "p"},
+        {"partition_key": "p"},
         {"all": True, "segments": 3},
         {"index": "by_day", "all": True},
-        {"index": "by_day", "date_from": DAYS[0], "date_to": DAYS[2]},
+        {"index": "by_day", "date": f"{DAYS[0]}..{DAYS[2]}"},
         {"keys": "keys.csv"},
-        {"key": "p", "ordered": True},
+        {"partition_key": "p", "ordered": True},
     ],
     ids=str,
 )
@@ -491,8 +493,8 @@ def test_a_limit_is_a_canary_of_the_same_run(
 
 def test_the_same_canary_again_fires_nothing(many: Table) -> None:
     run = tables.run_name()
-    touch(many, run=run, key="p", limit=5)
-    again = touch(many, run=run, key="p", limit=5)
+    touch(many, run=run, partition_key="p", limit=5)
+    again = touch(many, run=run, partition_key="p", limit=5)
     assert (again.state, again.selected, again.fired, again.already) == ("LIMITED", 5, 0, 5)
     assert many.fired(run).total() == 5
 
@@ -505,53 +507,53 @@ def test_no_selection_names_the_ways_of_this_table(indexed: Table) -> None:
         touch(indexed)
     assert caught.value.message == "nothing is selected"
     for index in ("keys_only", "whole", "include", "local"):
-        assert f"--index {index} --key VALUE" in caught.value.hint
+        assert f"--index {index} --partition-key VALUE" in caught.value.hint
         assert f"--index {index} --all" in caught.value.hint
-    for way in ("--key VALUE", '--sort-key "= VALUE"', "--keys FILE", "--from DATE --to DATE", "  --all"):
+    for way in ("--partition-key VALUE", '--sort-key "= VALUE"', "--keys FILE", "--date DAY or DAY..DAY", "  --all"):
         assert way in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("selection", "why"),
     [
-        ({"key": "p0", "all": True}, "--all and --key"),
-        ({"key": "p0", "keys": "f"}, "--keys and --key"),
+        ({"partition_key": "p0", "all": True}, "--all and --partition-key"),
+        ({"partition_key": "p0", "keys": "f"}, "--keys and --partition-key"),
         ({"keys": "f", "all": True}, "--keys and --all"),
-        ({"all": True, "index": "whole", "date_from": "2021-01-01", "date_to": "2021-01-02"}, "--all and --from/--to"),
-        ({"keys": "f", "date_from": "2021-01-01", "date_to": "2021-01-02"}, "--keys and --from/--to"),
+        ({"all": True, "index": "whole", "date": "2021-01-01..2021-01-02"}, "--all and --date"),
+        ({"keys": "f", "date": "2021-01-01..2021-01-02"}, "--keys and --date"),
         ({"index": "whole"}, "nothing is selected"),
         ({"sort_key": "= 1"}, "nothing is selected"),
-        ({"all": True, "sort_key": "= 1"}, "--sort-key goes with --key"),
+        ({"all": True, "sort_key": "= 1"}, "--sort-key goes with --partition-key"),
         ({"keys": "f", "index": "whole"}, "--keys names items"),
         ({"keys": "f", "filter_expression": "a = b"}, "--keys names items"),
-        ({"key": "p0", "segments": 3}, "--segments goes with --all"),
+        ({"partition_key": "p0", "segments": 3}, "--segments goes with --all"),
         ({"all": True, "segments": 0}, "--segments 0 is not between"),
         ({"index": "nothing", "all": True}, "no index 'nothing'"),
-        ({"key": "p0", "sort_key": "about 3"}, "is no condition"),
-        ({"key": "p0", "sort_key": "= three"}, "is not a number"),
-        ({"key": "p0", "sort_key": "begins_with 1"}, "begins_with does not work"),
-        ({"key": "p0", "sort_key": "between 1"}, "between takes two values"),
-        ({"key": ""}, "cannot be empty"),
-        ({"date_from": "2021-01-01", "date_to": "2021-01-02"}, "need the --index"),
-        ({"index": "whole", "date_from": "2021-01-01"}, "--from and --to go together"),
-        ({"index": "whole", "date_from": "2021-01-02", "date_to": "2021-01-01"}, "is before"),
-        ({"index": "whole", "date_from": "yesterday", "date_to": "2021-01-01"}, "'yesterday' is not a date"),
-        ({"index": "whole", "date_from": "2021-01-01", "date_to": "2021-01-02"}, "no date that is recognised"),
+        ({"partition_key": "p0", "sort_key": "about 3"}, "is no condition"),
+        ({"partition_key": "p0", "sort_key": "= three"}, "is not a number"),
+        ({"partition_key": "p0", "sort_key": "begins_with 1"}, "begins_with does not work"),
+        ({"partition_key": "p0", "sort_key": "between 1"}, "between takes two values"),
+        ({"partition_key": ""}, "--partition-key is empty"),
+        ({"date": "2021-01-01..2021-01-02"}, "needs the --index"),
+        ({"index": "whole", "date": "2021-01-01.."}, "has one end only"),
+        ({"index": "whole", "date": "2021-01-02..2021-01-01"}, "is before"),
+        ({"index": "whole", "date": "yesterday..2021-01-01"}, "'yesterday' is not a date"),
+        ({"index": "whole", "date": "2021-01-01..2021-01-02"}, "no date that is recognised"),
         (
-            {"index": "whole", "date_from": "2021-01-01", "date_to": "2021-01-02", "date_format": "%H"},
+            {"index": "whole", "date": "2021-01-01..2021-01-02", "date_format": "%H"},
             "holds no date",
         ),
         (
-            {"key": "p0", "date_from": "2021-01-01", "date_to": "2021-01-02", "sort_key": "= 1"},
+            {"partition_key": "p0", "date": "2021-01-01..2021-01-02", "sort_key": "= 1"},
             "two conditions on the same sort key",
         ),
-        ({"key": "p0", "date_from": "2021-01-01", "date_to": "2021-01-02", "tz": "Mars/Olympus"}, "is no time zone"),
+        ({"partition_key": "p0", "date": "2021-01-01..2021-01-02", "tz": "Mars/Olympus"}, "is no time zone"),
         ({"all": True, "expression_attribute_values": '{":a": {"S": "x"}}'}, "go with --filter-expression"),
         (
             {"all": True, "filter_expression": "a = :a", "expression_attribute_values": '{":a": "x"}'},
             "--expression-attribute-values: ",
         ),
-        ({"all": True, "limit": 0}, "--limit 0 is less than 1"),
+        ({"all": True, "limit": 0}, "--limit 0 is no number from 1 on"),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -596,7 +598,17 @@ def test_the_environment_of_the_article(
 def test_a_flag_outdoes_the_environment_of_the_article(indexed: Table) -> None:
     article = {"DynamoTable": "another", "HashKeyName": "pk", "HashKeyValue": "p1"}
     run = tables.run_name()
-    words = ("touch", indexed.name, "--key", "p0", "--endpoint-url", indexed.endpoint_url, "--run", run, "--execute")
+    words = (
+        "touch",
+        indexed.name,
+        "--partition-key",
+        "p0",
+        "--endpoint-url",
+        indexed.endpoint_url,
+        "--run",
+        run,
+        "--execute",
+    )
     assert command.restrike(*words, **article).code == 0
     assert numbers(list(indexed.fired(run))) == [0, 2, 4, 6, 8]
 
@@ -630,12 +642,12 @@ def test_names(dynamodb_local: str, tmp_path: Path, name: str, api: str) -> None
     )
     marker = f"{name}6"
     ways: list[tuple[dict[str, Any], list[int]]] = [
-        ({"key": name, "sort_key": "> 1"}, [2, 3]),
-        ({"index": "grouped", "key": "g0", "sort_key": "<= 2"}, [0, 2]),
+        ({"partition_key": name, "sort_key": "> 1"}, [2, 3]),
+        ({"index": "grouped", "partition_key": "g0", "sort_key": "<= 2"}, [0, 2]),
         ({"all": True, "segments": 2}, [0, 1, 2, 3]),
         (
             {
-                "key": name,
+                "partition_key": name,
                 "filter_expression": "#n = :v",
                 "expression_attribute_names": json.dumps({"#n": f"{name}5"}),
                 "expression_attribute_values": '{":v": {"N": "3"}}',
@@ -655,7 +667,7 @@ def test_names(dynamodb_local: str, tmp_path: Path, name: str, api: str) -> None
 def test_a_key_name_that_partiql_refuses_is_a_failure_that_update_item_mends(dynamodb_local: str, name: str) -> None:
     """DynamoDB Local takes such a name in a PartiQL condition for a placeholder, however it is quoted."""
     table = tables.create(dynamodb_local, (name, "S"), items=[{name: "x"}])
-    report = touch(table, key="x")
+    report = touch(table, partition_key="x")
     assert (report.fired, report.failed, report.exit_code) == (0, 1, 1)
     assert touched(table, keys=f"run:{report.run}", api="update-item") == ["x"]
 
@@ -664,6 +676,8 @@ def test_names_in_the_command_line_of_the_plan(dynamodb_local: str) -> None:
     """Quotes, spaces and dollars come through a shell."""
     value = """it's "$HOME" `x` \\ é"""
     table = tables.create(dynamodb_local, ("pk", "S"), items=[{"pk": value}, {"pk": "other"}])
-    plan = restrike.touch(table.name, key=value, marker="the 'mark'", run="r", endpoint_url=table.endpoint_url)
+    plan = restrike.touch(
+        table.name, partition_key=value, marker="the 'mark'", run="r", endpoint_url=table.endpoint_url
+    )
     assert command.shell(plan.data.command).code == 0
     assert table.fired("r", "the 'mark'") == {value: 1}

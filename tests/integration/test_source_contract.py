@@ -9,32 +9,25 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import restrike
-from restrike.aws import dynamodb
 from restrike.aws import pages as stream_module
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
 from restrike.model.record import Record, event, images, read_record
-from restrike.model.selection import DateQuery, KeyList, Scan, Selection
+from restrike.model.report import ReplayReport
+from restrike.model.uri import Uri
 from restrike.model.window import Window
-from restrike.selecting.keyfile import KeyFile
-from restrike.sources import Source
-from restrike.sources.uri import (
-    ArchiveUri,
-    JsonlUri,
-    StreamUri,
-    TableItems,
-    TableUri,
-    open_source,
-    parse_source,
-)
+from restrike.replaying.filters import FilterRequest
+from restrike.replaying.plan import plan as make_plan
+from restrike.replaying.request import ReplayRequest
+from restrike.sources import MODULES, Opening, Source, flags, forms, kind_of, options_of, parse_source
 from tests.integration.tables import Index, Table, create
 
 ITEMS = 60
@@ -63,24 +56,29 @@ def aws_of(table: Table) -> Aws:
     return Aws(AwsSettings(endpoint_url=table.endpoint_url))
 
 
+def opener_of(text: str, aws: Callable[[], Aws], folder: Path, **options: Any) -> Opener:
+    """As a run does it: resolved once, and then opened as often as it goes on."""
+    uri = parse_source(text, folder)
+    kind = kind_of(uri.scheme)
+    opening = Opening(aws, folder, run="run")
+    resolved = asyncio.run(kind.resolve(uri, options, opening))
+    return lambda: kind.open(uri, resolved, opening)
+
+
 def stream_by_name(table: Table, folder: Path) -> Opener:
-    return lambda: open_source(f"stream:{table.name}", lambda: aws_of(table))
+    return opener_of(f"stream:{table.name}", lambda: aws_of(table), folder)
 
 
 def stream_by_arn(table: Table, folder: Path) -> Opener:
-    return lambda: open_source(table.stream_arn, lambda: aws_of(table))
+    return opener_of(table.stream_arn, lambda: aws_of(table), folder)
 
 
-def table_by(selection: Selection) -> Callable[[Table, Path], Opener]:
+def table_by(**options: Any) -> Callable[[Table, Path], Opener]:
     def opener(table: Table, folder: Path) -> Opener:
-        aws = aws_of(table)
-        info = dynamodb.describe_table(aws, table.name)[0]
-        keys: KeyFile | None = None
-        if isinstance(selection.what, KeyList):
-            keys = KeyFile(folder / "keys.db")
-            keys.write(iter([(b'{"pk":{"N":"%d"}}' % n, b"") for n in range(ITEMS)]))
-        items = TableItems(info, selection, as_event="MODIFY", keys=keys, journal=folder / "journal.db", salt="run")
-        return lambda: open_source(f"table:{table.name}", lambda: aws, items=items)
+        if "keys" in options:
+            (folder / "keys.jsonl").write_text("".join(f'{{"pk": {n}}}\n' for n in range(ITEMS)))
+            options["keys"] = str(folder / "keys.jsonl")
+        return opener_of(f"table:{table.name}", lambda: aws_of(table), folder, as_event="MODIFY", **options)
 
     return opener
 
@@ -95,16 +93,22 @@ def jsonl_as(write: Callable[[list[Record]], bytes], suffix: str = "") -> Callab
         pack: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
         path = folder / f"records.jsonl{suffix}"
         path.write_bytes(pack[suffix](write(records)))
-        return lambda: open_source(f"jsonl:{path}", _no_aws)
+        return opener_of(f"jsonl:{path}", _no_aws, folder)
 
     return opener
 
 
 def archive_of(flush_bytes: int) -> Callable[[Table, Path], Opener]:
     def opener(table: Table, folder: Path) -> Opener:
-        options = {"region": "us-east-1", "endpoint_url": table.endpoint_url}
-        restrike.capture(table.name, str(folder / "kept"), flush_mb=flush_bytes / 1_000_000, **options).execute()
-        return lambda: open_source(f"archive:{folder / 'kept'}", _no_aws)
+        restrike.capture(
+            table.name,
+            str(folder / "kept"),
+            flush_mb=flush_bytes / 1_000_000,
+            region="us-east-1",
+            endpoint_url=table.endpoint_url,
+            ledger=folder / "ledger.db",
+        ).execute()
+        return opener_of("archive:kept", _no_aws, folder)
 
     return opener
 
@@ -120,12 +124,10 @@ def one_a_line(records: list[Record]) -> bytes:
 SOURCES: dict[str, Callable[[Table, Path], Opener]] = {
     "stream": stream_by_name,
     "stream by ARN": stream_by_arn,
-    "table": table_by(Selection(Scan())),
-    "table in segments": table_by(Selection(Scan(segments=4))),
-    "table by an index of keys": table_by(
-        Selection(DateQuery("by-day", date(2026, 1, 1), date(2026, 1, 3), "%Y-%m-%d"))
-    ),
-    "table by keys": table_by(Selection(KeyList("digest", ITEMS, "keys"))),
+    "table": table_by(all=True),
+    "table in segments": table_by(all=True, segments=4),
+    "table by an index of keys": table_by(index="by-day", date="2026-01-01..2026-01-03"),
+    "table by keys": table_by(keys="keys.jsonl"),
     "jsonl of records": jsonl_as(one_a_line),
     "jsonl of events": jsonl_as(lambda records: b"\n".join([event(records[:25]), event(records[25:])])),
     "jsonl of an array, gz": jsonl_as(lambda records: b"[" + b",".join(r.raw for r in records) + b"]", ".gz"),
@@ -290,31 +292,33 @@ def test_a_look_tells_what_is_there(opener: Callable[[], Opener], table: Table) 
 
 
 ARN = "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/t.a-b_c/stream/2026-01-01T00:00:00.000"
+HERE = Path("/here")
 
 
 @pytest.mark.parametrize(
-    ("text", "uri"),
+    ("text", "scheme", "rest"),
     [
-        ("stream:orders", StreamUri("orders")),
-        (ARN, StreamUri(ARN)),
-        ("table:orders", TableUri("orders")),
-        ("archive:/a/b", ArchiveUri("/a/b")),
-        ("archive:s3://b/p", ArchiveUri("s3://b/p")),
-        ("jsonl:a:b/c.jsonl.gz", JsonlUri("a:b/c.jsonl.gz")),
-        ("-", JsonlUri("-")),
+        ("stream:orders", "stream", "orders"),
+        (ARN, "stream", ARN),
+        ("table:orders", "table", "orders"),
+        ("archive:/a/b", "archive", "/a/b"),
+        ("archive:kept", "archive", "/here/kept"),
+        ("archive:s3://b/p", "archive", "s3://b/p"),
+        ("jsonl:a:b/c.jsonl.gz", "jsonl", "/here/a:b/c.jsonl.gz"),
+        ("-", "jsonl", "-"),
     ],
 )
-def test_a_source_is_read_and_written_alike(text: str, uri: object) -> None:
-    assert parse_source(text) == uri
-    assert str(uri) == text
+def test_a_source_is_resolved_and_shown_as_it_was_typed(text: str, scheme: str, rest: str) -> None:
+    assert parse_source(text, HERE) == Uri(scheme, rest, text)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "orders", "stream:", "export:s3://b/p", "failures:sqs://q", "STREAM:x", ":x", "s3://b/p"]
+    "text",
+    ["", "orders", "stream:", "export:s3://b/p", "failures:sqs://q", "STREAM:x", ":x", "s3://b/p", "arn", "arn:"],
 )
 def test_what_is_no_source_is_told_what_is(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_source(text)
+        parse_source(text, HERE)
     assert repr(text) in caught.value.message
     for kind in ("stream:TABLE", "table:TABLE", "archive:PATH", "jsonl:PATH", "-"):
         assert kind in caught.value.hint
@@ -322,12 +326,61 @@ def test_what_is_no_source_is_told_what_is(text: str) -> None:
 
 def test_a_tables_arn_is_told_apart() -> None:
     with pytest.raises(UsageError) as caught:
-        parse_source("arn:aws:dynamodb:us-east-1:123456789012:table/orders")
+        parse_source("arn:aws:dynamodb:us-east-1:123456789012:table/orders", HERE)
     assert "stream:orders" in caught.value.hint
 
 
-def test_only_a_stream_is_followed_and_a_table_needs_a_selection() -> None:
-    with pytest.raises(UsageError, match="only a stream"):
-        open_source("jsonl:x", _no_aws, follow=True)
-    with pytest.raises(UsageError, match="needs a selection"):
-        open_source("table:x", _no_aws)
+@pytest.mark.parametrize(
+    ("source", "options", "named"),
+    [
+        ("table:t", {"all": True, "follow": True}, "--follow"),
+        ("archive:kept", {"follow": True}, "--follow"),
+        ("jsonl:f", {"partition_key": "x"}, "--partition-key"),
+        ("stream:t", {"partition_key": "x", "index": "i"}, "--partition-key, --index"),
+        ("stream:t", {"as_event": "REMOVE"}, "--as"),
+        ("-", {"old_image": False}, "--no-old-image"),
+    ],
+)
+def test_the_flag_of_another_source_is_refused(source: str, options: dict[str, Any], named: str) -> None:
+    """It was ignored, and everything was delivered."""
+    with pytest.raises(UsageError) as caught:
+        options_of(parse_source(source, HERE), options)
+    assert f"has no use for {named}" in caught.value.message
+
+
+# ── one more kind ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One module, and its line in the list."""
+    monkeypatch.setitem(MODULES, "toy", "tests.toys.source")
+
+
+def test_a_toy_source_takes_one_module(toy: None, tmp_path: Path) -> None:
+    """It has a flag in help, a form in the list, and is planned, looked at, replayed and gone on with as the others."""
+    assert "toy:COLOUR" in forms()
+    assert "--bricks" in {flag.name for flag in flags()}
+    request = ReplayRequest(
+        source="toy:red",
+        to=f"jsonl:{tmp_path / 'out.jsonl'}",
+        source_options={"bricks": 7},
+        filters=FilterRequest(limit=3),
+        run="toy",
+        ledger=str(tmp_path / "ledger.db"),
+    )
+    plan = make_plan(request)
+    assert (plan.data.records.count, plan.data.fidelity) == (7, "synthetic")
+    assert "--bricks 7" in plan.data.command
+    assert plan.execute().delivered == 3
+    rest = restrike.resume("toy", ledger=tmp_path / "ledger.db").execute()
+    assert isinstance(rest, ReplayReport)
+    assert (rest.state, rest.delivered) == ("COMPLETED", 7)
+    bricks = [
+        json.loads(line)["dynamodb"]["Keys"]["brick"]["N"] for line in (tmp_path / "out.jsonl").read_text().splitlines()
+    ]
+    assert bricks == [str(number) for number in range(1, 8)]
+    with pytest.raises(UsageError, match="bricks: it was 7, and is 8 now"):
+        make_plan(msgspec.structs.replace(request, source_options={"bricks": 8}))
+    with pytest.raises(UsageError, match="--bricks"):
+        make_plan(msgspec.structs.replace(request, source="jsonl:f", run="other"))

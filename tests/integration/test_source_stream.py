@@ -26,7 +26,7 @@ from restrike.errors import AccessDenied, NotFound, SourceLacks, Throttled, Usag
 from restrike.model.record import Record
 from restrike.model.window import DRAINED, Gap, Window
 from restrike.sources import SourceInfo
-from restrike.sources.stream import StreamSource
+from restrike.sources.stream.reading import StreamSource
 from tests.integration.tables import Table, create, until
 from tests.servers.faults import ExpiredIterator, ServerError, Throttle, Trimmed, faulty
 from tests.servers.shard_tree import ARN, START_S, Shard, Tree

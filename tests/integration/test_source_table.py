@@ -22,13 +22,14 @@ from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.errors import AccessDenied, SourceLacks, UsageError
 from restrike.model.record import Record, read_record
-from restrike.model.selection import DateQuery, Filter, KeyList, KeyQuery, Scan, Selection
+from restrike.model.selection import DateQuery, FilterExpression, KeyList, KeyQuery, Scan, Selection
+from restrike.model.synthetic import is_made_up
 from restrike.model.table import canonical_key
 from restrike.model.window import Window
 from restrike.selecting.keyfile import KeyFile
 from restrike.sources import SourceInfo
-from restrike.sources import table as module
-from restrike.sources.table import TableSource, is_made_up
+from restrike.sources.table import reading as module
+from restrike.sources.table.reading import TableSource
 from tests.integration.tables import Index, Table, create
 from tests.servers.faults import AccessDenied as Denied
 from tests.servers.faults import ServerError, Throttle, faulty
@@ -169,7 +170,7 @@ def key_list(table: Table, keys: list[dict[str, Any]], *, name: str = "keys") ->
     import tempfile
 
     schema = dynamodb.describe_table(Aws(AwsSettings(endpoint_url=table.endpoint_url)), table.name)[0].key
-    file = KeyFile(Path(tempfile.mkdtemp()) / name)
+    file = KeyFile(Path(tempfile.mkdtemp()) / name, new=True)
     file.write(iter([(canonical_key(schema, key), b"") for key in keys]))
     return Selection(KeyList("digest", len(keys), name)), file
 
@@ -218,7 +219,7 @@ SELECTIONS: dict[str, tuple[Selection, Callable[[int], bool]]] = {
         lambda n: 1 <= n % 5 <= 3,
     ),
     "filter": (
-        Selection(Scan(), Filter("#s = :s", {"#s": "state"}, {":s": {"S": "done"}})),
+        Selection(Scan(), FilterExpression("#s = :s", {"#s": "state"}, {":s": {"S": "done"}})),
         lambda n: n % 3 == 0,
     ),
 }
@@ -374,10 +375,10 @@ def test_readers_wait_until_their_pages_are_taken(dynamodb_local: str) -> None:
 
 
 def test_a_look_at_a_large_selection_stops(hundred: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "COUNT_PAGES", 2)
+    monkeypatch.setattr("restrike.selecting.count.COUNT_PAGES", 2)
     info = asyncio.run(looked(source_of(hundred, Selection(Scan(segments=8)))))
     assert info.at_least or info.count == 100
     assert (info.table_name, info.view_type) == (hundred.name, "NEW_AND_OLD_IMAGES")
     selection = Selection(KeyList("digest", 12, "a file"))
-    info = asyncio.run(looked(source_of(hundred, selection, keys=KeyFile(Path(":memory:")))))
+    info = asyncio.run(looked(source_of(hundred, selection, keys=KeyFile(Path(":memory:"), new=True))))
     assert (info.count, info.at_least) == (12, False)

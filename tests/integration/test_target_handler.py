@@ -21,9 +21,10 @@ import pytest
 from restrike.errors import UsageError
 from restrike.local.dynamodb_local import await_end, process_identity
 from restrike.model.record import Record, event
-from restrike.targets import Answer, handler
-from restrike.targets.handler import HandlerTarget
-from restrike.targets.worker import LENGTH, READY, Order
+from restrike.targets import Answer
+from restrike.targets.handler import target as handler
+from restrike.targets.handler.target import HandlerTarget
+from restrike.targets.handler.worker import LENGTH, READY, Order
 from tests.change_records import STREAM_ARN, make_record
 
 T = TypeVar("T")
@@ -338,7 +339,7 @@ def test_a_cancelled_attempt_leaves_no_worker(folder: Path) -> None:
 
 PARENT = """
 import asyncio, pathlib, sys
-from restrike.targets.handler import HandlerTarget
+from restrike.targets.handler.target import HandlerTarget
 from tests.change_records import make_record
 
 async def work():
@@ -390,7 +391,7 @@ def test_a_closed_connection_alone_ends_a_worker_at_work(folder: Path) -> None:
     """Where the kernel has no word for it (macOS), the connection tells a worker that its parent ended."""
     write_handler("pathlib.Path('at-work').touch(); time.sleep(300)", before=WRITE_PID)
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-m", "restrike.targets.worker", NAME, "main"]
+    command = [sys.executable, "-m", "restrike.targets.handler.worker", NAME, "main"]
     with ours, theirs:
         worker = subprocess.Popen(
             [*command, str(theirs.fileno()), str(os.getpid())], pass_fds=(theirs.fileno(),), start_new_session=True

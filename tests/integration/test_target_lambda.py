@@ -21,7 +21,7 @@ from restrike.errors import AccessDenied, BadCredentials, NotFound, RestrikeErro
 from restrike.model.record import Fidelity, event
 from restrike.replaying.mapping import mapping_settings
 from restrike.targets import Answer
-from restrike.targets.lambda_ import MARGIN_S, LambdaTarget
+from restrike.targets.lambda_.target import MARGIN_S, LambdaTarget
 from tests.change_records import STREAM_ARN, make_record
 from tests.servers.lambda_stub import Act, Hang, LambdaStub, Reset, Say, lambda_stub, refuse
 from tests.servers.ministack import MiniStack
@@ -303,7 +303,7 @@ def test_after_a_time_out_the_function_is_let_finish(monkeypatch: pytest.MonkeyP
 
 
 def test_the_own_time_out_is_above_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("restrike.targets.lambda_.MARGIN_S", 0.5)
+    monkeypatch.setattr("restrike.targets.lambda_.target.MARGIN_S", 0.5)
     _, [late, hung] = run(attempts(monkeypatch, Say(after_s=1.1), Hang(), count=2, function_timeout_s=1))
     assert late.ok, "it came after the function's own time-out, and was still waited for"
     assert (hung.ok, hung.wait_s) == (False, 0.0), "the time has passed already"

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restrike.selecting.read import Unit
-from restrike.touching.engine import Batches, OrderedBatches
-from restrike.touching.writer import Job
+from restrike.selecting.read import Places, Unit
+from restrike.touching.batches import Batches, OrderedBatches
+from restrike.touching.counter import Job
 
 jobs = st.builds(
     Job,
@@ -121,3 +121,16 @@ def test_ordered_batches_keep_the_order_of_each_partition_key(
     assert started == added
     assert batches.waiting == 0
     assert all(int(one) < int(other) for keys in started.values() for one, other in pairwise(keys))
+
+
+def test_a_unit_that_waits_is_not_done_when_the_one_before_it_is() -> None:
+    """It was read, and lies in the queue: the place must not move behind it before its items are written."""
+    places = Places({})
+    first, second = (Unit("s", [number], b"%d" % number, last=False) for number in range(2))
+    places.opened(first)
+    places.opened(second)
+    first.pending = 0
+    assert list(places.finished("s")) == [first]
+    assert places.known["s"].after == first.after
+    second.pending = 0
+    assert list(places.finished("s")) == [second]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from restrike.model.selection import (
     DATE_FORMATS,
     DateQuery,
-    Filter,
+    FilterExpression,
     KeyQuery,
     Scan,
     Selection,
@@ -176,7 +176,7 @@ def tables_and_selections(draw: st.DrawFn) -> tuple[TableInfo, Selection]:
     aliases = draw(st.lists(placeholders, max_size=3, unique=True))
     condition = None
     if aliases:
-        condition = Filter(
+        condition = FilterExpression(
             " AND ".join(f"#{alias} = :{alias}" for alias in aliases),
             {f"#{alias}": draw(names) for alias in aliases},
             {f":{alias}": draw(text_values) for alias in aliases},

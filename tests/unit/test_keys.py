@@ -26,7 +26,7 @@ def test_keys_are_spooled_once_each(tmp_path: Path) -> None:
     keys = [key("a", "1"), key("b", "1"), key("a", "1.0"), key("a", "2")]
     count, digest = spool(path, SCHEMA, iter(keys), in_order=False)
     assert count == 3
-    with KeyFile(path) as file:
+    with KeyFile(path, new=True) as file:
         assert [json.loads(each) for each in file] == [key("a", 1), key("b", 1), key("a", 2)]
         assert file.digest() == digest
 
@@ -43,7 +43,7 @@ def test_in_order_is_by_partition_and_then_by_sort_key(tmp_path: Path) -> None:
     path = tmp_path / "keys.db"
     keys = [key(partition, sort) for sort in (10, 9, -1, "0.5") for partition in ("b", "a", "a\0", "ab")]
     spool(path, SCHEMA, iter(keys), in_order=True)
-    with KeyFile(path) as file:
+    with KeyFile(path, new=True) as file:
         found = [(each["pk"]["S"], each["sk"]["N"]) for each in map(json.loads, file)]
     assert found == [(p, s) for p in ("a", "a\0", "ab", "b") for s in ("-1", "0.5", "9", "10")]
 
@@ -53,7 +53,7 @@ def test_more_than_one_read(tmp_path: Path) -> None:
     number = 2 * KEYS_PER_READ + 1
     count, _ = spool(path, SCHEMA, (key("p", n) for n in range(number)), in_order=False)
     assert count == number
-    with KeyFile(path) as file:
+    with KeyFile(path, new=True) as file:
         assert [int(json.loads(each)["sk"]["N"]) for each in file] == list(range(number))
         assert [position for position, _ in file.read(after=3, limit=2)] == [4, 5]
         assert len(file) == number

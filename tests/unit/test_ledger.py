@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from restrike.errors import RestrikeError, UsageError
-from restrike.runs.database import APPLICATION_ID, FORM, LedgerFailed
-from restrike.runs.ledger_new import SAMPLES, Ledger
-from restrike.runs.run import Entry, Leftover, Sample, differences
+from restrike.running.database import APPLICATION_ID, FORM, LedgerFailed
+from restrike.running.ledger import SAMPLES, Ledger
+from restrike.running.run import Entry, Leftover, Sample, differences
 
 
 def entry(name: str = "r", **changes: str) -> Entry:
@@ -65,7 +65,7 @@ def test_who_only_looks_cannot_write(path: Path) -> None:
 
 def strangers(tmp_path: Path) -> dict[str, Path]:
     """Files that are no ledger of this restrike's, each of another kind."""
-    found = {}
+    found: dict[str, Path] = {}
     for kind, (application, form) in {
         "another program's": (0x1234, 1),
         "one without a version": (0, 0),
@@ -117,7 +117,7 @@ def test_a_place_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_locked_ledger_is_no_bug(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("restrike.runs.database.BUSY_S", 0.01)
+    monkeypatch.setattr("restrike.running.database.BUSY_S", 0.01)
     with Ledger(path) as ledger:
         ledger.enter(entry())
         with sqlite3.connect(path, isolation_level=None) as other:

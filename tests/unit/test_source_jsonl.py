@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 
 from restrike.errors import RestrikeError, SourceLacks, UsageError
 from restrike.model.record import Record
+from restrike.model.synthetic import made_up_number
 from restrike.model.window import Window
 from restrike.sources import SourceInfo
-from restrike.sources import jsonl as module
-from restrike.sources.jsonl import JsonlSource, Splitter
-from restrike.sources.table import made_up_number
+from restrike.sources.jsonl import reading as module
+from restrike.sources.jsonl.reading import JsonlSource
+from restrike.sources.jsonl.splitter import Splitter
 
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders/stream/2026-01-01T00:00:00.000"
 
@@ -207,7 +208,7 @@ def test_what_is_no_record_is_named_and_what_stands_before_it_is_read(what: str,
 def test_a_value_without_end_is_refused_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_VALUE_BYTES", 1 << 20)
+    monkeypatch.setattr("restrike.sources.jsonl.splitter.MAX_VALUE_BYTES", 1 << 20)
     path = tmp_path / "f"
     path.write_bytes(b"[" + b"[1]," * (1 << 20))
     with pytest.raises(SourceLacks, match="a value of more than 1 MB"):

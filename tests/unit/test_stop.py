@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from restrike.runs.stop import Reason, Stop, run_to_end
+from restrike.running.stop import Reason, Stop, run_to_end
 
 
 def test_another_thread_wakes_who_waits() -> None:
@@ -95,3 +95,20 @@ def test_it_outlives_the_loop_that_waited() -> None:
     asyncio.run(given_up())
     stop.set()
     assert stop.is_set()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_one_that_follows_is_set_with_it_and_not_the_other_way_round(when: str) -> None:
+    stop, follower, former = Stop(), Stop(), Stop()
+    with stop.followed_by(former):
+        pass
+    if when == "before":
+        stop.set()
+    with stop.followed_by(follower):
+        stop.set()
+        assert follower.reason == "caller"
+    assert not former.is_set()
+    stop, follower = Stop(), Stop()
+    with stop.followed_by(follower):
+        follower.set("deadline")
+        assert not stop.is_set()

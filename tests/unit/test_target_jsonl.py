@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.record import event, read_record
-from restrike.targets import Answer, jsonl
-from restrike.targets.jsonl import JsonlTarget
+from restrike.targets import Answer
+from restrike.targets.jsonl import target as jsonl
+from restrike.targets.jsonl.target import JsonlTarget
 from tests.change_records import STREAM_ARN, make_record
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(work, BOUND_S))
 
 
-async def write(path: Path | str, *batches: list[int], **options: bool) -> list[Answer]:
+async def write(path: Path | str, *batches: list[int], **options: Any) -> list[Answer]:
     async with JsonlTarget(str(path), **options) as target:
         return [await target.attempt([make_record(n) for n in batch]) for batch in batches]
 
@@ -208,7 +209,7 @@ def test_a_pipe_that_nobody_reads_is_refused(tmp_path: Path) -> None:
 
 WRITER = """
 import asyncio, sys
-from restrike.targets.jsonl import JsonlTarget
+from restrike.targets.jsonl.target import JsonlTarget
 from tests.change_records import make_record
 
 async def lane(target, lane):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from restrike.aws.lambda_ import FunctionName, function_name
 from restrike.errors import UsageError
-from restrike.targets.uri import HandlerUri, JsonlUri, LambdaUri, parse_target
+from restrike.model.uri import Uri
+from restrike.targets import kind_of, parse
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:orders"
 
@@ -43,18 +46,19 @@ def test_what_names_no_function_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "target"),
     [
-        ("-", JsonlUri("-")),
-        ("jsonl:-", JsonlUri("-")),
-        ("jsonl:out/a b.jsonl", JsonlUri("out/a b.jsonl")),
-        ("jsonl:C:x", JsonlUri("C:x")),
-        ("lambda:f:live", LambdaUri(FunctionName("f", "live"))),
-        (f"lambda:{ARN}", LambdaUri(function_name(ARN))),
-        ("handler:app.consumer:main", HandlerUri("app.consumer", "main")),
+        ("-", Uri("jsonl", "-", "-")),
+        ("jsonl:-", Uri("jsonl", "-", "-")),
+        ("jsonl:out/a b.jsonl", Uri("jsonl", "/here/out/a b.jsonl", "jsonl:out/a b.jsonl")),
+        ("jsonl:/there", Uri("jsonl", "/there", "jsonl:/there")),
+        ("jsonl:C:x", Uri("jsonl", "/here/C:x", "jsonl:C:x")),
+        ("lambda:f:live", Uri("lambda", "f:live", "lambda:f:live")),
+        (f"lambda:{ARN}", Uri("lambda", ARN, f"lambda:{ARN}")),
+        ("handler:app.consumer:main", Uri("handler", "/here:app.consumer:main", "handler:app.consumer:main")),
     ],
 )
-def test_targets(text: str, target: object) -> None:
-    assert parse_target(text) == target
-    assert parse_target(str(target)) == target
+def test_targets(text: str, target: Uri) -> None:
+    assert parse(text, Path("/here")) == target
+    assert kind_of(target).takes_stdout(target) is (target.text == "-")
 
 
 @pytest.mark.parametrize(
@@ -76,5 +80,5 @@ def test_targets(text: str, target: object) -> None:
 )
 def test_what_is_no_target_is_told_what_is(text: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_target(text)
+        parse(text, Path("/here"))
     assert hint in caught.value.hint

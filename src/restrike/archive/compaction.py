@@ -1,6 +1,6 @@
 """Merge the small files of a shard's hour, while captures write and others read.
 
-The first file of a run is written over with all of the run, and only then the others are deleted, the oldest first.
+The first of some files is written over with all of them, and only then the others are deleted, the oldest first.
 Whoever reads goes shard by shard and leaves out what is not above the last number that it handed out, so that it sees
 every record once, whichever of the files it finds; and the last name of a shard always says how far the archive is.
 
@@ -18,16 +18,18 @@ import pyarrow as pa
 
 from restrike.archive.inspection import numbers
 from restrike.archive.layout import DataFile, StreamName
-from restrike.archive.parquet import ROW_GROUP_BYTES, ROW_GROUP_RECORDS, Damaged, Opened, Writer, damaged
+from restrike.archive.opened import Damaged, Opened, damaged
 from restrike.archive.places import files_of_hour, opened
-from restrike.archive.reader import Reader
+from restrike.archive.reader import ArchiveReader
+from restrike.archive.schema import ROW_GROUP_BYTES, ROW_GROUP_RECORDS
+from restrike.archive.writing import Writer
 from restrike.errors import UsageError
 from restrike.stores.objects import Changed, Store
 
 TARGET_BYTES = 128_000_000
 
 
-class Run(msgspec.Struct, frozen=True):
+class Merge(msgspec.Struct, frozen=True):
     """Files of one shard and hour, one after the other, that become one."""
 
     files: tuple[DataFile, ...]
@@ -38,10 +40,10 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Compacted(msgspec.Struct):
-    """What a compaction did, or would do. Bytes are of the files; `left` counts runs that changed meanwhile;
-    `damaged` names files that could not be read: their runs stay as they are."""
+    """What a compaction did, or would do. Bytes are of the files; `left` counts merges that changed meanwhile;
+    `damaged` names files that could not be read: what they were to be merged with stays as it is."""
 
-    runs: int = 0
+    merges: int = 0
     files_before: int = 0
     files_after: int = 0
     bytes_before: int = 0
@@ -50,41 +52,41 @@ class Compacted(msgspec.Struct):
     damaged: list[str] = []
 
 
-def runs(store: Store, stream: StreamName, *, before_s: float, target_bytes: int = TARGET_BYTES) -> Iterator[Run]:
-    """The runs to merge, of hours that ended before that time; each becomes at most about that large."""
-    for hour in Reader(store, stream, skips_damaged=True).hours_ended_before(before_s):
-        yield from _runs_of_hour(store, stream, hour, target_bytes)
+def merges(store: Store, stream: StreamName, *, before_s: float, target_bytes: int = TARGET_BYTES) -> Iterator[Merge]:
+    """What to merge, of hours that ended before that time; each becomes at most about that large."""
+    for hour in ArchiveReader(store, stream, skips_damaged=True).hours_ended_before(before_s):
+        yield from _merges_of_hour(store, stream, hour, target_bytes)
 
 
-def _runs_of_hour(store: Store, stream: StreamName, hour: int, target_bytes: int) -> Iterator[Run]:
+def _merges_of_hour(store: Store, stream: StreamName, hour: int, target_bytes: int) -> Iterator[Merge]:
     shards: dict[str, list[DataFile]] = {}
     for file in sorted(files_of_hour(store, stream, hour)):
         shards.setdefault(file.shard, []).append(file)
     shards = {shard: files for shard, files in shards.items() if len(files) > 1}
     if not shards:
         return
-    # A straggler's file may lie in the folder beside, between two of this one: a run ends there.
+    # A straggler's file may lie in the folder beside, between two of this one: what is merged ends there.
     beside = [file for each in (hour - 1, hour + 1) for file in files_of_hour(store, stream, each)]
     for shard, files in shards.items():
         breaks = sorted(file.first for file in beside if file.shard == shard)
-        run: list[DataFile] = []
+        together: list[DataFile] = []
         size = 0
         for file in files:
-            broken = bool(run) and any(run[-1].first < each < file.first for each in breaks)
-            if broken or (size + file.size_bytes > target_bytes and not _covered(store, run, file)):
-                if len(run) > 1:
-                    yield Run(tuple(run))
-                run, size = [], 0
-            run.append(file)
+            broken = bool(together) and any(together[-1].first < each < file.first for each in breaks)
+            if broken or (size + file.size_bytes > target_bytes and not _covered(store, together, file)):
+                if len(together) > 1:
+                    yield Merge(tuple(together))
+                together, size = [], 0
+            together.append(file)
             size += file.size_bytes
-        if len(run) > 1:
-            yield Run(tuple(run))
+        if len(together) > 1:
+            yield Merge(tuple(together))
 
 
-def _covered(store: Store, run: list[DataFile], file: DataFile) -> bool:
-    """Whether a compaction that was killed has merged the file already: then it is deleted with the run, not merged
+def _covered(store: Store, together: list[DataFile], file: DataFile) -> bool:
+    """Whether a compaction that was killed has merged the file already: then it is deleted with them, not merged
     with those behind it."""
-    for each in run:
+    for each in together:
         with contextlib.suppress(Changed, Damaged):
             if opened(store, each)[0].last >= file.first:
                 return True
@@ -97,9 +99,9 @@ def compact(store: Store, stream: StreamName, *, before_s: float, target_bytes: 
     with store.lock(f"{stream.lock_path}.compact") as alone:
         if not alone:
             raise UsageError(f"another compaction of {stream} is running", "Wait for it.")
-        for run in runs(store, stream, before_s=before_s, target_bytes=target_bytes):
+        for merge in merges(store, stream, before_s=before_s, target_bytes=target_bytes):
             try:
-                size_bytes = _merge(store, run)
+                size_bytes = _merge(store, merge)
             except Changed:
                 size_bytes = None
             except Damaged as error:
@@ -108,29 +110,29 @@ def compact(store: Store, stream: StreamName, *, before_s: float, target_bytes: 
             if size_bytes is None:
                 done.left += 1
                 continue
-            done.runs += 1
-            done.files_before += len(run.files)
+            done.merges += 1
+            done.files_before += len(merge.files)
             done.files_after += 1
-            done.bytes_before += run.size_bytes
+            done.bytes_before += merge.size_bytes
             done.bytes_after += size_bytes
     return done
 
 
-def _merge(store: Store, run: Run) -> int | None:
+def _merge(store: Store, merge: Merge) -> int | None:
     """The size of the merged file; None where its first file has been changed meanwhile."""
-    found = [opened(store, file)[0] for file in run.files]
-    size_bytes = run.files[0].size_bytes
+    found = [opened(store, file)[0] for file in merge.files]
+    size_bytes = merge.files[0].size_bytes
     if any(each.last > found[0].last for each in found[1:]):
         data = _merged(found)
         size_bytes = len(data)
-        if store.replace(run.files[0].path, data, run.files[0].etag) is None:
+        if store.replace(merge.files[0].path, data, merge.files[0].etag) is None:
             return None
     else:
         held = set(numbers(found[0]))
         for each in found[1:]:
             if not set(numbers(each)) <= held:
                 raise damaged(each.path, "it holds other records than the file before it, with numbers between its own")
-    for file in run.files[1:]:
+    for file in merge.files[1:]:
         store.delete(file.path)
     return size_bytes
 

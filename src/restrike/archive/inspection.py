@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from restrike.archive.layout import HOUR_S, DataFile, StreamName, hour_of, iso
-from restrike.archive.parquet import Damaged, Opened, damaged, key_hash
+from restrike.archive.opened import Damaged, Opened, damaged
 from restrike.archive.places import opened
-from restrike.archive.reader import MAX_CHANGES, Reader
+from restrike.archive.reader import MAX_CHANGES, ArchiveReader
+from restrike.archive.schema import key_hash
 from restrike.archive.state import KnownGap, gaps
 from restrike.model.window import Window
 from restrike.stores.objects import Changed, Store
@@ -21,7 +22,7 @@ MAX_PROBLEMS = 1_000
 def files(store: Store, names: list[StreamName], window: Window) -> Iterator[tuple[StreamName, DataFile]]:
     """The data files of those hours, in the order of their folders; what has no right name is left out."""
     for name in names:
-        reader = Reader(store, name, skips_damaged=True)
+        reader = ArchiveReader(store, name, skips_damaged=True)
         for hour in reader.hours(window):
             for file in sorted(reader.files_of_hour(hour), key=lambda each: (each.shard, each.first)):
                 yield name, file
@@ -75,7 +76,7 @@ def stat(store: Store, names: list[StreamName], window: Window) -> Stat:
     found = Stat([], None, None, 0, [gap for name in names for gap in gaps(store, name) if gap.touches(window)], [])
     shards: set[tuple[StreamName, str]] = set()
     for name in names:
-        reader = Reader(store, name, skips_damaged=True)
+        reader = ArchiveReader(store, name, skips_damaged=True)
         for hour in reader.hours(window):
             for file, content in _of_hour(store, reader, hour, found.damaged):
                 shards.add((name, file.shard))
@@ -92,7 +93,7 @@ def stat(store: Store, names: list[StreamName], window: Window) -> Stat:
     return found
 
 
-def _of_hour(store: Store, reader: Reader, hour: int, wrong: list[str]) -> list[tuple[DataFile, Opened]]:
+def _of_hour(store: Store, reader: ArchiveReader, hour: int, wrong: list[str]) -> list[tuple[DataFile, Opened]]:
     """The hour's files with their footers; again from the start where one was merged while we looked."""
     for _ in range(MAX_CHANGES):
         found: list[tuple[DataFile, Opened]] = []
@@ -151,7 +152,7 @@ class _Verifying:
 
     def __init__(self, store: Store, name: StreamName, verdict: Verdict) -> None:
         self._store = store
-        self._reader = Reader(store, name, skips_damaged=True)
+        self._reader = ArchiveReader(store, name, skips_damaged=True)
         self._verdict = verdict
         self._last: dict[str, int] = {}
         self._before: dict[str, DataFile] = {}

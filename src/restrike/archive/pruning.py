@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from restrike.archive.layout import HOUR_S, DataFile, StreamName
-from restrike.archive.reader import Reader
+from restrike.archive.reader import ArchiveReader
 from restrike.errors import UsageError
 from restrike.stores.objects import Store
 
@@ -24,7 +24,7 @@ class Pruned(msgspec.Struct):
 
 def older_files(store: Store, stream: StreamName, *, before_s: float) -> Iterator[DataFile]:
     """The files of hours that ended before that time, the oldest first."""
-    reader = Reader(store, stream, skips_damaged=True)
+    reader = ArchiveReader(store, stream, skips_damaged=True)
     for hour in reader.hours_ended_before(before_s):
         yield from sorted(reader.files_of_hour(hour))
 

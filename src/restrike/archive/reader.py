@@ -22,14 +22,15 @@ from restrike.archive.layout import (
     hours_of_folders,
     stream_of_folder,
 )
-from restrike.archive.parquet import Damaged, Opened, damaged
+from restrike.archive.opened import Damaged, Opened, damaged
 from restrike.archive.places import opened, split
 from restrike.archive.state import load
 from restrike.aws.session import Aws
 from restrike.errors import SourceLacks, UsageError
 from restrike.model.record import Record
 from restrike.model.window import Gap, Window
-from restrike.stores.objects import Changed, Store, open_store
+from restrike.stores import open_store
+from restrike.stores.objects import Changed, Store
 
 MAX_CHANGES = 20
 """How often in a row a file may be gone or written over, until that is no compaction any more."""
@@ -69,7 +70,7 @@ def open_archive(uri: str, aws: Callable[[], Aws]) -> tuple[Store, list[StreamNa
     return store, names
 
 
-class Reader:
+class ArchiveReader:
     """Reads one stream of an archive. Blocks: for a thread.
 
     `skips_damaged`: files that cannot be read are left out and are among `gaps`; else they are Damaged. `fetched_bytes`

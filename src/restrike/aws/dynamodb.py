@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from restrike.aws.session import Aws, ask
-from restrike.aws.wire import Wire
-from restrike.errors import AwsError, NotFound, ServiceFault
-from restrike.model.table import Key, TableInfo, table_info
+from restrike.aws.wire import Wire, retry_delay_s
+from restrike.errors import AwsError, NotFound, ServiceFault, Throttled
+from restrike.model.table import TableInfo, table_info
 
 T = TypeVar("T")
 TARGET = "DynamoDB_20120810"
-MAX_BATCH_STATEMENTS = 25  # the limit of BatchExecuteStatement
+KEYS_A_CALL = 100  # the limit of BatchGetItem
+UNANSWERED_ROUNDS = 30  # of UnprocessedKeys without a single item
 
 
 def connect(aws: Aws, *, connections: int) -> Wire:
@@ -48,32 +49,6 @@ def time_to_live_attribute(aws: Aws, table: str) -> str | None:
         return None
     name = description.get("AttributeName")
     return str(name) if name else None
-
-
-def get_items(aws: Aws, table: str, keys: Sequence[Key], *, attributes: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Up to 100 items as they are now (consistent), projected where `attributes` are given; absent ones left out.
-
-    botocore decodes `B` to bytes, so this is for looking at items, not for passing them on.
-    """
-    if not keys:
-        return []
-    request: dict[str, Any] = {"Keys": [_for_botocore(key) for key in keys], "ConsistentRead": True}
-    if attributes:
-        names = {f"#a{number}": name for number, name in enumerate(attributes)}
-        request |= {"ProjectionExpression": ",".join(names), "ExpressionAttributeNames": names}
-    found: list[dict[str, Any]] = []
-    pending: dict[str, Any] = {table: request}
-    for _ in range(20):  # UnprocessedKeys come back under load; each round gets at least one page of 16 MB
-        answer = ask(aws.client("dynamodb"), "BatchGetItem", RequestItems=pending)
-        found += answer.get("Responses", {}).get(table, [])
-        pending = answer.get("UnprocessedKeys") or {}
-        if not pending:
-            break
-    return found
-
-
-def _for_botocore(key: Key) -> dict[str, Any]:
-    return {name: {"B": base64.b64decode(value["B"])} if "B" in value else dict(value) for name, value in key.items()}
 
 
 class ConsumedCapacity(msgspec.Struct, rename="pascal"):
@@ -134,6 +109,48 @@ async def update_item(wire: Wire, body: bytes) -> tuple[StatementAnswer, float |
     return StatementAnswer(item=answer.attributes), consumed.capacity_units if consumed else None
 
 
+class _GetAnswer(msgspec.Struct, rename="pascal"):
+    responses: dict[str, list[msgspec.Raw]] = {}
+    unprocessed_keys: dict[str, msgspec.Raw] = {}
+
+
+_get_answer = msgspec.json.Decoder(_GetAnswer)
+
+
+async def batch_get(
+    wire: Wire, table: str, keys: Sequence[bytes], *, attributes: Sequence[str] = ()
+) -> list[msgspec.Raw]:
+    """The items of those keys (raw JSON) as they are now, by a consistent read; absent ones are left out.
+
+    Whole items, or with `attributes` just those. They come in no order, and keep the answer's buffer alive. Asks for
+    100 keys a call. 16 MB fill an answer, and under load some keys wait for another round: Throttled where 30 rounds in
+    a row answered nothing.
+    """
+    found: list[msgspec.Raw] = []
+    names = {f"#n{number}": name for number, name in enumerate(attributes)}
+    projection = {"ProjectionExpression": ",".join(names), "ExpressionAttributeNames": names} if names else {}
+    for first in range(0, len(keys), KEYS_A_CALL):
+        some = [msgspec.Raw(key) for key in keys[first : first + KEYS_A_CALL]]
+        pending: dict[str, Any] = {table: {"Keys": some, "ConsistentRead": True} | projection}
+        without = 0
+        while pending:
+            body = await wire.call("BatchGetItem", msgspec.json.encode({"RequestItems": pending}))
+            answer = decode(_get_answer, body, "BatchGetItem")
+            items = [item for of_table in answer.responses.values() for item in of_table]
+            found += items
+            pending = dict(answer.unprocessed_keys)
+            without = 0 if items else without + 1
+            if pending and without == UNANSWERED_ROUNDS:
+                raise Throttled(
+                    f"BatchGetItem: table {table} does not answer for some of {len(keys):,} keys",
+                    "Its read capacity is used up. Try again later.",
+                    operation="BatchGetItem",
+                )
+            if pending and without:
+                await asyncio.sleep(retry_delay_s(without))
+    return found
+
+
 def decode(decoder: msgspec.json.Decoder[T], answer: bytes, operation: str) -> T:
     """The answer as its type; a body that is no such JSON is an unreadable answer, not a crash."""
     try:
@@ -149,7 +166,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-class Page(msgspec.Struct):
+class ItemPage(msgspec.Struct):
     """One page of a Query or Scan. `items` are structs with `partition`, `sort`, `value` and the index's keys."""
 
     items: list[Any]
@@ -184,7 +201,7 @@ def attributes_type(fields: Mapping[str, str | None], kind: Any) -> tuple[type[A
     return dict[str, msgspec.Raw], pick
 
 
-def page_decoder(fields: Mapping[str, str | None]) -> Callable[[bytes, str], Page]:
+def page_decoder(fields: Mapping[str, str | None]) -> Callable[[bytes, str], ItemPage]:
     """A decoder for pages that reads only the given attributes of each item: field → attribute name.
 
     Each becomes raw JSON bytes (msgspec.Raw), or None where the item lacks the attribute; the rest of an item
@@ -203,9 +220,9 @@ def page_decoder(fields: Mapping[str, str | None]) -> Callable[[bytes, str], Pag
     decoder = msgspec.json.Decoder(answer)
     picked = item != dict[str, msgspec.Raw]
 
-    def read(body: bytes, operation: str) -> Page:
+    def read(body: bytes, operation: str) -> ItemPage:
         page: Any = decode(decoder, body, operation)
-        return Page(
+        return ItemPage(
             items=page.items if picked else [pick(each) for each in page.items],
             last_key=bytes(page.last_key) if page.last_key is not None else None,
             capacity_units=page.consumed.capacity_units if page.consumed else 0.0,

@@ -27,17 +27,50 @@ PATIENCE_S = 300.0
 SEQUENCE_DIGITS = 21  # the least that the API takes; DynamoDB Local's numbers are filled up with zeros
 
 
-class Page(msgspec.Struct, frozen=True):
+class ShardPage(msgspec.Struct, frozen=True):
     """Records of one shard, in order; none where the shard had none to give.
 
-    `read_to_s`: all that the shard got before (epoch seconds by the service's clock) is in this page or was in one
+    `newest_s`: none of them was created later (epoch seconds by the service's clock).
+    `read_to_s`: all that the shard got before (by the same clock) is in this page or was in one
     before it; 0 where that is not known. `last`: the shard is closed, and nothing more will come.
     """
 
     shard: str
     records: list[Any]
+    newest_s: float
     read_to_s: float
     last: bool
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """From where to where a stream is read.
+
+    `otherwise` is where shards without a place begin, and `since_s` the time before which records are of no use.
+    Without `follow` a shard is at its end when it is closed and read, at the first record created after `stop_s`, or,
+    while it is open, when it has nothing more to give. `clock_offset_s`: what the service's clock is ahead of ours.
+    """
+
+    otherwise: Start = Start()
+    since_s: float | None = None
+    stop_s: float | None = None
+    follow: bool = False
+    clock_offset_s: float = 0.0
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """How it is read. An open shard has nothing more to give after `quiet_pages` empty pages over at least `quiet_s`;
+    `patience_s`, `idle_poll_s` and `side_by_side` are the walk's. None is what is usual."""
+
+    quiet_pages: int | None = None
+    quiet_s: float | None = None
+    patience_s: float | None = None
+    idle_poll_s: float | None = None
+    side_by_side: int = SIDE_BY_SIDE
+
+
+ReadPage = Callable[[str, list[Any]], tuple[list[Any], float]]
+"""Of a shard's records as they were answered, of which there is at least one, makes a list of what the pages hold, and
+their newest creation time; MsgspecError or ValueError where they are no records."""
 
 
 class _Shard:
@@ -58,13 +91,9 @@ class _Shard:
 class Pages(Walk):
     """The walk over the shards, as pages that are pulled. Without a puller the reading stands still.
 
-    `decoder` reads an answer of GetRecords, and `record` makes of one of its records what the pages hold: it has
-    `place` (the sequence number), `created_s` and `sequence_number`.
-
-    Without `follow` a shard is at its end when it is closed and read, at the first record created after `stop_s`,
-    or, while it is open, after `quiet_pages` empty pages over at least `quiet_s`. `otherwise` is where shards
-    without a place begin, and `since_s` the time before which records are of no use. `loses` says of a shard
-    whether what the stream has forgotten of it is a loss; then it is among `gaps`.
+    `decoder` reads an answer of GetRecords, and `read` makes of its records what the pages hold: each has `place` (the
+    sequence number as a number), `created_s` and `sequence_number`. `loses` says of a shard whether what the stream
+    has forgotten of it is a loss; then it is among `gaps`.
     """
 
     def __init__(
@@ -72,49 +101,43 @@ class Pages(Walk):
         wire: Wire,
         stream_arn: str,
         decoder: msgspec.json.Decoder[Any],
-        record: Callable[[str, Any], Any],
+        read: ReadPage,
+        extent: Extent,
+        manner: Manner | None = None,
         *,
-        otherwise: Start,
         gaps: list[Gap],
-        since_s: float | None = None,
-        stop_s: float | None = None,
-        follow: bool = False,
-        clock_offset_s: float = 0.0,
         loses: Callable[[str], bool] = lambda _: True,
-        quiet_pages: int | None = None,
-        quiet_s: float | None = None,
-        patience_s: float | None = None,
-        idle_poll_s: float | None = None,
-        side_by_side: int = SIDE_BY_SIDE,
     ) -> None:
+        since_s = extent.since_s
+        manner = manner or Manner()
         super().__init__(
             wire,
             stream_arn,
             decoder,
             fallback=Start(at_s=since_s),
             on_trimmed=self._trimmed,
-            to_the_end=not follow,
-            patience_s=PATIENCE_S if patience_s is None else patience_s,
-            idle_poll_s=idle_poll_s,
-            side_by_side=side_by_side,
+            to_the_end=not extent.follow,
+            patience_s=PATIENCE_S if manner.patience_s is None else manner.patience_s,
+            idle_poll_s=manner.idle_poll_s,
+            side_by_side=manner.side_by_side,
         )
-        self._record = record
-        self._otherwise = otherwise
+        self._read = read
+        self._otherwise = extent.otherwise
         self._skip_before_s = -1.0 if since_s is None else since_s - since_s % COARSE_STAMP_S
-        self._stop_s = stop_s
-        self._follow = follow
-        self._clock_offset_s = clock_offset_s
+        self._stop_s = extent.stop_s
+        self._follow = extent.follow
+        self._clock_offset_s = extent.clock_offset_s
         self._loses = loses
-        self._quiet_pages = QUIET_PAGES if quiet_pages is None else quiet_pages
-        self._quiet_s = QUIET_S if quiet_s is None else quiet_s
+        self._quiet_pages = QUIET_PAGES if manner.quiet_pages is None else manner.quiet_pages
+        self._quiet_s = QUIET_S if manner.quiet_s is None else manner.quiet_s
         self._gaps = gaps
         self._after: Mapping[str, int] = {}
         self._progress: dict[str, _Shard] = {}
         self._ends: Counter[str] = Counter()
         self._asked_s: dict[str, float] = {}
-        self._queue: asyncio.Queue[Page | None] = asyncio.Queue(QUEUED_PAGES)
+        self._queue: asyncio.Queue[ShardPage | None] = asyncio.Queue(QUEUED_PAGES)
 
-    async def pages(self, after: Mapping[str, int]) -> AsyncGenerator[Page, None]:
+    async def pages(self, after: Mapping[str, int]) -> AsyncGenerator[ShardPage, None]:
         """The pages from those places on, to the end."""
         self._after = after
         walking = asyncio.create_task(self._walk())
@@ -180,42 +203,42 @@ class Pages(Walk):
             if not last:
                 self._empty_page(shard_id, shard)
             read_to_s = asked_s if last or self._idles(shard) else shard.last_s or 0.0
-            await self._queue.put(Page(shard_id, [], read_to_s, last))
+            await self._queue.put(ShardPage(shard_id, [], 0.0, read_to_s, last))
             return None
         shard.empty_pages = shard.idle_pages = 0
         try:
-            page = [self._record(shard_id, record) for record in records]
+            page, newest_s = self._read(shard_id, records)
         except (msgspec.MsgspecError, ValueError) as error:
             raise ServiceFault(
                 f"GetRecords: shard {shard_id} answered what is no record: {error}", "Is there a proxy between?"
             ) from None
-        records.clear()  # the page's megabyte: the records have their own bytes
+        records.clear()  # the page's megabyte: it is the page's alone, or nobody's
         position: str = page[-1].sequence_number
         read_to_s = asked_s if last else page[-1].created_s
         if page[0].place <= shard.place:
             page = [record for record in page if record.place > shard.place]
-        page = self._before_the_end(shard_id, page)
+        if self._stop_s is not None and newest_s > self._stop_s:
+            page = self._before_the_end(shard_id, page, self._stop_s)
         if page:
             shard.place = page[-1].place
             shard.last_s = page[-1].created_s
-            self._gap_ends(shard, page[0].created_s)
-            if page[0].created_s < self._skip_before_s:
+            first_s = page[0].created_s
+            self._gap_ends(shard, first_s)
+            if first_s < self._skip_before_s:
                 page = [record for record in page if record.created_s >= self._skip_before_s]
         if shard_id in self._left and self._stop_s is not None:
             read_to_s = min(read_to_s, self._stop_s)
         if page or last:
-            await self._queue.put(Page(shard_id, page, read_to_s, last and shard_id not in self._left))
+            last = last and shard_id not in self._left
+            await self._queue.put(ShardPage(shard_id, page, newest_s, read_to_s, last))
         return position
 
     def _asking(self, shard_id: str) -> None:
         # Rounded down: the service stamps in whole seconds, and its clock and ours are compared but once.
         self._asked_s[shard_id] = time.time() + self._clock_offset_s - 1.0
 
-    def _before_the_end(self, shard_id: str, page: list[Any]) -> list[Any]:
+    def _before_the_end(self, shard_id: str, page: list[Any], stop_s: float) -> list[Any]:
         """The page up to the first record that is too new; the shard is left there."""
-        stop_s = self._stop_s
-        if stop_s is None:
-            return page
         for number, record in enumerate(page):
             if record.created_s > stop_s:
                 self._leave(shard_id)

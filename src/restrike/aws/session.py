@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 import botocore.config
 import botocore.exceptions
@@ -39,6 +39,10 @@ class Aws:
         self.settings = settings or AwsSettings()
         self.session = self._new_session()
         self._clients: dict[str, Any] = {}
+
+    def __reduce__(self) -> NoReturn:
+        # Its credentials would go with it, in clear.
+        raise TypeError("an Aws holds credentials and is not pickled: send its settings, and make one there")
 
     @property
     def region(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from restrike.model.flags import Flag
 
-class AwsSettings(msgspec.Struct, frozen=True):
+
+class AwsSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """Region, profile and DynamoDB endpoint; None means: from the environment and the shared config.
 
     Kept in the ledger, so that a resumed run talks to the same place.
@@ -16,5 +18,8 @@ class AwsSettings(msgspec.Struct, frozen=True):
     endpoint_url: str | None = None
 
 
-AWS_FLAGS = {"region": "--region", "profile": "--profile", "endpoint_url": "--endpoint-url"}
-"""Field → flag."""
+FLAGS = (
+    Flag("--region", "AWS Region.", "aws", metavar="REGION"),
+    Flag("--profile", "Profile of the shared AWS config.", "aws", metavar="NAME"),
+    Flag("--endpoint-url", "Where DynamoDB and its streams are.", "aws", metavar="URL"),
+)

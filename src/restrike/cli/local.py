@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from restrike.local import dynamodb_local
-from restrike.local.dynamodb_local import LocalServer
+from restrike.cli.options import VerbGroup
+from restrike.cli.render.streams import put, say
+from restrike.errors import UsageError
+from restrike.model.flags import Flag
 
-as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of the endpoint.")
+if TYPE_CHECKING:
+    from restrike.local.dynamodb_local import LocalServer
+
+PORT = Flag("--port", "The port to listen on.", "run", "integer", default="a free one", variable="RESTRIKE_LOCAL_PORT")
+DATA = Flag("--data", "A folder to keep the tables in.", "run", metavar="FOLDER", default="in memory",
+            variable="RESTRIKE_LOCAL_DATA", completes="file")  # fmt: skip
+JSON = Flag("--json", "Print one JSON object instead of the endpoint.", "run", "switch", field="as_json")
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _print(server: LocalServer, json_: bool) -> None:
+def _print(server: LocalServer, as_json: bool) -> None:
     """The endpoint on stdout, and on stderr what a shell needs to use it."""
-    if json_:
+    if as_json:
         fields = {"running": True, "endpoint_url": server.endpoint_url, "port": server.port, "pid": server.pid}
-        click.echo(msgspec.json.encode({**fields, "data": server.data}))
+        put(msgspec.json.encode({**fields, "data": server.data}))
     else:
-        click.echo(server.endpoint_url)
+        put(server.endpoint_url)
     url = shlex.quote(server.endpoint_url)
-    _say(f"export AWS_ENDPOINT_URL_DYNAMODB={url} AWS_ENDPOINT_URL_DYNAMODB_STREAMS={url}")
+    say(f"export AWS_ENDPOINT_URL_DYNAMODB={url} AWS_ENDPOINT_URL_DYNAMODB_STREAMS={url}")
     # boto3 reads only AWS_DEFAULT_REGION, the other SDKs only AWS_REGION.
-    _say("export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1")
+    say("export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1")
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Start and stop Amazon's DynamoDB Local on this machine.
 
@@ -39,46 +44,40 @@ def command() -> None:
     """
 
 
-@command.command()
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    envvar="RESTRIKE_LOCAL_PORT",
-    show_envvar=True,
-    help="The port to listen on.  [default: a free one]",
-)
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="RESTRIKE_LOCAL_DATA",
-    show_envvar=True,
-    help="A folder to keep the tables in.  [default: in memory]",
-)
-@as_json
-def start(port: int | None, data: Path | None, json_: bool) -> None:
+@command.verb("start", PORT, DATA, JSON)
+def start(port: int | None, data: str | None, as_json: bool) -> None:
     """Start it, and print its endpoint. Where it runs already, print that."""
-    _print(dynamodb_local.start(port, data, _say), json_)
+    from restrike.local import dynamodb_local
+
+    if port is not None and not 1 <= port <= 65535:
+        raise UsageError(f"--port {port} is no port", "Give 1 to 65535, or leave it out for a free one.")
+    if data is not None and Path(data).is_file():
+        raise UsageError(f"--data {data} is a file", "Give a folder.")
+    _print(dynamodb_local.start(port, Path(data) if data else None, say), as_json)
 
 
-@command.command()
+@command.verb("stop")
 def stop() -> None:
     """End the one that `start` started, and no other process."""
+    from restrike.local import dynamodb_local
+
     server = dynamodb_local.stop()
-    _say(f"DynamoDB Local (pid {server.pid}) is stopped." if server else "DynamoDB Local is not running.")
+    say(f"DynamoDB Local (pid {server.pid}) is stopped." if server else "DynamoDB Local is not running.")
 
 
-@command.command()
-@as_json
-def status(json_: bool) -> int:
+@command.verb("status", JSON)
+def status(as_json: bool) -> int:
     """Print the endpoint of the one that `start` started; exit 1 where there is none."""
+    from restrike.local import dynamodb_local
+
     server = dynamodb_local.running()
     if server is None:
-        if json_:
-            click.echo(msgspec.json.encode({"running": False}))
-        _say("DynamoDB Local is not running.")
-        _say("  Start it: restrike local start")
+        if as_json:
+            put(msgspec.json.encode({"running": False}))
+        say("DynamoDB Local is not running.")
+        say("  Start it: restrike local start")
         return 1
     does = "answers" if dynamodb_local.answers(server.port) else "does not answer"
-    _say(f"DynamoDB Local (pid {server.pid}, {dynamodb_local.tables_of(server)}) {does}.")
-    _print(server, json_)
+    say(f"DynamoDB Local (pid {server.pid}, {dynamodb_local.tables_of(server)}) {does}.")
+    _print(server, as_json)
     return 0

@@ -6,31 +6,38 @@ from typing import Any
 
 import click
 
-from restrike.cli.options import aws_options, json_option, ledger_option, option
-from restrike.cli.replay import filter_options, request_of, selection_options
+from restrike.aws import settings
+from restrike.cli.candidates import sources
+from restrike.cli.flags import JSON
+from restrike.cli.options import verb
+from restrike.cli.replay import IN_BRIEF, READING, request_of
+from restrike.replaying.request import ALLOW_GAPS
+from restrike.running.flags import LEDGER
 
 
-@click.command()
-@click.argument("source")
-@filter_options
-@selection_options
-@option("--follow", is_flag=True, help="stream: go on with what comes.")
-@option("--allow-gaps", is_flag=True, help="Records that the source has lost are no error.")
-@ledger_option
-@json_option
-@aws_options
+@verb(
+    *READING,
+    ALLOW_GAPS,
+    LEDGER,
+    JSON,
+    *settings.FLAGS,
+    examples=("restrike records stream:orders --last 30m --event REMOVE",),
+    in_brief=IN_BRIEF,
+)
+@click.argument("source", shell_complete=sources)
 def command(source: str, as_json: bool, **values: Any) -> int:
     """Print the records of SOURCE: a line for each, or with --json the whole record as Lambda would receive it.
 
     SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH, jsonl:PATH or - for standard
     input.
     """
-    from restrike.cli.output import lost
-    from restrike.replaying.plan import read_records
+    from restrike.cli.render.replay import lost
+    from restrike.cli.render.streams import put, say
+    from restrike.replaying.records import read_records
 
     request = request_of(source, "-", values)
-    for record in read_records(request, lambda gap: click.echo(f"lost: {lost(gap)}", err=True)):
-        click.echo(record.raw if as_json else _line(record))
+    for record in read_records(request, lambda gap: say(f"lost: {lost(gap)}")):
+        put(record.raw if as_json else _line(record))
     return 0
 
 

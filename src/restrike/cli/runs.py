@@ -3,144 +3,149 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from restrike.cli.options import json_option, ledger_option, option
+from restrike.cli import candidates
+from restrike.cli.flags import JSON
+from restrike.cli.options import VerbGroup
 from restrike.errors import UsageError
+from restrike.model.flags import Flag, given
+from restrike.running.flags import LEDGER, RESUME
+
+if TYPE_CHECKING:
+    from restrike.model.report import State
+    from restrike.running.ledger import Ledger
+    from restrike.running.run import Run
+
+LEFTOVER = Flag("--leftover", "The items that failed or were not seen, as JSON lines.", "run", "switch")
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def command() -> None:
-    """List, show, resume and cancel runs."""
+    """List and show runs; pause, resume and cancel them."""
 
 
-def _ledger(path: str | None) -> Any:
-    from restrike.runs.ledger import Ledger
+def _opened(path: str | None, *, read_only: bool) -> Ledger:
+    from restrike.running.ledger import Ledger, ledger_path
 
-    return Ledger(Path(path) if path else None)
-
-
-def _state(ledger: Any, run: Any) -> str:
-    """The state that the ledger holds, or INTERRUPTED where its process is gone."""
-    if run.state in ("STARTING", "RUNNING", "CANCELLING") and not ledger.is_active(run.name):
-        return "INTERRUPTED"
-    return str(run.state)
+    return Ledger(ledger_path(path), read_only=read_only)
 
 
-def _summary(ledger: Any, run: Any) -> dict[str, Any]:
+def _summary(ledger: Ledger, run: Run) -> dict[str, Any]:
+    """What every run has, and its counts as its verb tells them; of a verb that is not known as they stand there."""
     import msgspec
 
+    from restrike.verbs import verb_of
+
+    verb = verb_of(run.verb)
+    counts = verb.summary(run) if verb is not None else msgspec.json.decode(run.counts)
     return {
         "run": run.name,
         "verb": run.verb,
-        "table": run.table,
-        "state": _state(ledger, run),
+        "state": ledger.state_now(run),
         "reason": run.reason,
-        **msgspec.to_builtins(run.counts),
-        "seen": run.seen,
+        "on": run.subject.rpartition("/")[2] if run.subject.startswith("arn:") else run.subject,
+        "did": verb.line(run) if verb is not None else "made by a restrike that knows this verb",
+        **counts,
         "leftover": ledger.count_leftovers(run.name),
-        "consumed_wcu": run.consumed_wcu,
+        "total": run.total,
         "elapsed_s": round(run.elapsed_s, 3),
-        "created_at": datetime.fromtimestamp(run.created_at, UTC).isoformat(timespec="seconds"),
-        "updated_at": datetime.fromtimestamp(run.updated_at, UTC).isoformat(timespec="seconds"),
+        "created_at": _iso(run.created_at),
+        "updated_at": _iso(run.updated_at),
     }
 
 
-@command.command("list")
-@ledger_option
-@json_option
+def _iso(moment_s: float) -> str:
+    return datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@command.verb("list", LEDGER, JSON)
 def list_runs(ledger: str | None, as_json: bool) -> None:
     """All runs, the newest first."""
-    from restrike.cli import output
+    from restrike.cli.render.runs import show_list
+    from restrike.cli.render.streams import put_json
 
-    with _ledger(ledger) as book:
+    with _opened(ledger, read_only=True) as book:
         summaries = [_summary(book, run) for run in book.runs()]
     if as_json:
-        output.print_json({"runs": summaries})
-        return
-    texts, numbers = ["run", "verb", "state", "table"], list(NUMBERS)
-    rows = [
-        [*(each[name] for name in texts), *(_number(each[name]) for name in numbers), each["updated_at"]]
-        for each in summaries
-    ]
-    output.show_columns([*texts, *numbers, "updated"], rows, frozenset(numbers))
+        put_json({"runs": summaries})
+    else:
+        show_list(summaries)
 
 
-NUMBERS = ("selected", "fired", "already", "failed", "seen", "leftover")
-
-
-def _number(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
-
-
-@command.command("show")
-@click.argument("name")
-@option("--leftover", is_flag=True, help="The items that failed or were not seen, as JSON lines.")
-@ledger_option
-@json_option
+@command.verb("show", LEFTOVER, LEDGER, JSON)
+@click.argument("name", shell_complete=candidates.runs)
 def show_run(name: str, leftover: bool, ledger: str | None, as_json: bool) -> None:
     """One run; with --leftover what it left over, in a form that --keys takes."""
     import msgspec
 
-    from restrike.cli import output
+    from restrike.cli.render.runs import show_one
+    from restrike.cli.render.streams import put, put_json
 
-    with _ledger(ledger) as book:
+    with _opened(ledger, read_only=True) as book:
         run = book.get(name)
         if leftover:
             for each in book.leftovers(name):
                 line = {"key": msgspec.Raw(each.key), "code": each.code, "message": each.message}
-                click.echo(msgspec.json.encode(line))
+                put(msgspec.json.encode(line))
             return
         summary = _summary(book, run)
-        request = msgspec.json.decode(run.request)
-    if as_json:
-        output.print_json(summary | {"request": request})
+        samples = [{"at": each.at, "done": each.done, **each.told} for each in book.samples(name)]
+    if not as_json:
+        show_one(summary)
         return
-    for member, value in summary.items():
-        if value not in (None, ""):
-            click.echo(f"{member:13} {value}")
+    kept = {member: getattr(run, member) for member in ("request", "plan", "report")}
+    told = {member: None if text is None else msgspec.json.decode(text) for member, text in kept.items()}
+    put_json(summary | {"identity": run.identity, **told, "samples": samples})
 
 
-@command.command("resume")
-@click.argument("name")
-@option("--force", is_flag=True, environment=False, help="Run beside another run on the table.")
-@ledger_option
-@json_option
-def resume_run(name: str, force: bool, ledger: str | None, as_json: bool) -> int:
-    """Go on with a run that was interrupted, killed, cancelled or limited, or has failed."""
-    from restrike.cli import output
+@command.verb("resume", *RESUME, LEDGER, JSON)
+@click.argument("name", shell_complete=candidates.runs)
+def resume_run(name: str, ledger: str | None, as_json: bool, **values: Any) -> int:
+    """Go on with a run that was paused, interrupted, killed, cancelled or limited, or has failed."""
+    from restrike.cli.carrying import carry_out
+    from restrike.cli.render import look_of
+    from restrike.running.ledger import ledger_path
+    from restrike.verbs import plan_to_resume
 
-    with _ledger(ledger) as book:
-        return output.watched(lambda progress: _resume(book, name, force, progress), as_json=as_json)
-
-
-def _resume(book: Any, name: str, force: bool, progress: Any) -> Any:
-    if book.get(name).verb == "replay":
-        from restrike.replaying import plan as replaying
-
-        return replaying.resume(book, name, on_progress=progress)
-    from restrike.touching import plan as touching
-
-    return touching.resume(book, name, force=force, on_progress=progress)
+    with _opened(ledger, read_only=True) as book:
+        run = book.get(name)
+    plan = plan_to_resume(run, ledger_path(ledger), given(RESUME, values))
+    return carry_out(plan, look_of(run.verb), execute=True, as_json=as_json)
 
 
-@command.command("cancel")
-@click.argument("name")
-@ledger_option
+@command.verb("pause", LEDGER)
+@click.argument("name", shell_complete=candidates.runs)
+def pause_run(name: str, ledger: str | None) -> None:
+    """End a run after what is in flight, as Ctrl-C does; `runs resume` goes on with it."""
+    _ask(name, ledger, "PAUSING", "PAUSED")
+
+
+@command.verb("cancel", LEDGER)
+@click.argument("name", shell_complete=candidates.runs)
 def cancel_run(name: str, ledger: str | None) -> None:
     """Stop a run after what is in flight. What it fired stays fired."""
-    with _ledger(ledger) as book:
+    _ask(name, ledger, "CANCELLING", "CANCELLED")
+
+
+def _ask(name: str, ledger: str | None, state: State, ended: State) -> None:
+    from restrike.cli.render.streams import say
+
+    word = ended.lower()
+    with _opened(ledger, read_only=False) as book:
         run = book.get(name)
-        if run.state in ("COMPLETED", "CANCELLED"):
+        if book.is_active(name):
+            if not book.ask(name, state, f"{word} by the user"):
+                raise UsageError(
+                    f"run {name} has just ended: {book.get(name).state.lower()}", f"See: restrike runs show {name}"
+                )
+            say(f"run {name} stops within seconds")
+            return
+        if run.state in ("COMPLETED", "CANCELLED") or run.state == ended:
             raise UsageError(
                 f"run {name} is {run.state.lower()} already", f"See what it did: restrike runs show {name}"
             )
-        if book.is_active(name):
-            book.set_state(name, "CANCELLING", "cancelled by the user")
-            click.echo(f"run {name} stops within seconds", err=True)
-        else:
-            book.set_state(name, "CANCELLED", "cancelled by the user")
-            click.echo(f"run {name} is cancelled", err=True)
+        book.end(name, ended, f"{word} by the user", None)
+        say(f"run {name} is {word}")

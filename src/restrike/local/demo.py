@@ -215,7 +215,7 @@ class Line(msgspec.Struct):
     usd: int | None
 
 
-class Reader:
+class Consumer:
     """Watches the books that the consumer writes, for as long as the block runs, and counts what it was told.
 
     Fences are not counted. `consumer` is what delivers to it; where that ends, nothing more can come.

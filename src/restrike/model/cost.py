@@ -9,6 +9,7 @@ from restrike.model.table import TableInfo
 PRICES_AS_OF = "2026-11"
 USD_PER_WRITE = 0.625e-6
 USD_PER_READ = 0.125e-6
+USD_PER_STREAM_READ = 0.02 / 100_000  # a GetRecords
 USD_PER_INVOCATION = 0.20e-6  # of a Lambda function, without its duration
 PARTITION_WCU = 1_000  # what one partition takes a second, and so one partition key
 ON_DEMAND_DEFAULT_WCU = 500.0

@@ -35,7 +35,7 @@ class Flag(msgspec.Struct, frozen=True):
     default: str = ""
     field: str = ""
     variable: str = ""
-    completes: Literal["", "index", "run", "table", "file"] = ""
+    completes: Literal["", "index", "run", "table", "file", "target"] = ""
 
     @property
     def to(self) -> str:
@@ -77,17 +77,3 @@ def refuse_strangers(flags: Iterable[Flag], values: Any, *, what: str, hint: str
     if strangers:
         names = ", ".join(word for word in strangers if word.startswith("--"))
         raise UsageError(f"{what} has no use for {names}", hint)
-
-
-def flag_words(values: object, defaults: object, flags: Mapping[str, str]) -> list[str]:
-    """The flags (field → flag) of all fields whose value is not the default, as words of a command line."""
-    out: list[str] = []
-    for field, flag in flags.items():
-        value = getattr(values, field)
-        if value == getattr(defaults, field):
-            continue
-        if isinstance(value, bool):
-            out.append(flag if value else flag.replace("--", "--no-", 1))
-        else:
-            out += [flag, f"{value:.15g}" if isinstance(value, float) else str(value)]
-    return out

@@ -74,11 +74,6 @@ class Criteria(msgspec.Struct, frozen=True):
     roots: frozenset[str]
     notes: tuple[str, ...] = ()
 
-    @property
-    def needs_images(self) -> bool:
-        """Whether NewImage or OldImage must be parsed before `matches` is asked."""
-        return not self.roots.isdisjoint({"dynamodb", "dynamodb.NewImage", "dynamodb.OldImage"})
-
     def matches(self, record: Mapping[str, object]) -> bool:
         """Whether Lambda would hand this record to the function. `record` is parsed JSON, as Lambda gets it."""
         if not self.branches:

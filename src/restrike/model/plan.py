@@ -71,7 +71,7 @@ class Estimate(msgspec.Struct, frozen=True):
     seconds: float | None
 
 
-class TouchPlan(msgspec.Struct, frozen=True):
+class TouchPlanData(msgspec.Struct, frozen=True):
     """The plan of a touch, as data: what `--json` prints and the console draws."""
 
     run: str
@@ -100,6 +100,14 @@ class TouchPlan(msgspec.Struct, frozen=True):
     warnings: tuple[PlanWarning, ...]
     command: str
     verb: str = "touch"
+    limit: int | None = None
+
+    @property
+    def total(self) -> int | None:
+        """How many items the run is to have when it ends, as far as that is known."""
+        if self.items.count is None or self.limit is None:
+            return self.items.count
+        return min(self.items.count, self.limit)
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`, the members that scripts use first."""
@@ -108,7 +116,7 @@ class TouchPlan(msgspec.Struct, frozen=True):
         return {"plan": {name: whole[name] for name in first} | whole}
 
 
-class ReplayPlan(msgspec.Struct, frozen=True):
+class ReplayPlanData(msgspec.Struct, frozen=True):
     """The plan of a replay, as data. `settings` is (setting, value, where it comes from). `longest_s`: how
     long it takes at most, without retries; None where nothing bounds it."""
 
@@ -141,9 +149,10 @@ class ReplayPlan(msgspec.Struct, frozen=True):
         return {"plan": {"verb": self.verb} | whole}
 
 
-class CapturePlan(msgspec.Struct, frozen=True):
+class CapturePlanData(msgspec.Struct, frozen=True):
     """The plan of a capture, as data. `usd_month_per_shard`: what polling one shard costs, beyond the free reads."""
 
+    run: str
     table: str
     region: str
     stream_arn: str

@@ -147,8 +147,3 @@ _HEAD, _TAIL = b'{"Records":[', b"]}"
 
 
 EVENT_OVERHEAD_BYTES = len(_HEAD + _TAIL)
-
-
-def event_size_bytes(records: list[Record]) -> int:
-    """The size of `event(records)`, without making it."""
-    return EVENT_OVERHEAD_BYTES + sum(len(record.raw) + 1 for record in records) - (1 if records else 0)

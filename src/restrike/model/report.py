@@ -180,6 +180,7 @@ class ReplayReport(msgspec.Struct):
 class CaptureReport(msgspec.Struct):
     """What a capture added to its archive. `first_s` and `last_s` are creation times in epoch seconds."""
 
+    run: str
     table: str
     archive: str
     streams: list[str]
@@ -197,6 +198,7 @@ class CaptureReport(msgspec.Struct):
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {
+            "run": self.run,
             "verb": self.verb,
             "table": self.table,
             "archive": self.archive,

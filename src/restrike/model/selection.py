@@ -59,7 +59,7 @@ class KeyList(msgspec.Struct, frozen=True, tag="keys"):
     origin: str
 
 
-class Filter(msgspec.Struct, frozen=True):
+class FilterExpression(msgspec.Struct, frozen=True):
     """A filter expression with its names and values (DynamoDB JSON), as the AWS CLI takes them."""
 
     expression: str
@@ -71,7 +71,7 @@ class Selection(msgspec.Struct, frozen=True):
     """What to touch. Limit and pace are no part of it."""
 
     what: KeyQuery | DateQuery | Scan | KeyList
-    filter: Filter | None = None
+    filter: FilterExpression | None = None
 
     @property
     def index(self) -> str | None:
@@ -99,15 +99,19 @@ def _plain(value: AttributeValue) -> str:
     return str(next(iter(value.values())))
 
 
-def identity(selection: Selection, *, table_arn: str, attribute: str, mode: str) -> str:
-    """A digest of what a run touches and how: a run of the same name has to have the same."""
+def identity_parts(selection: Selection) -> dict[str, str]:
+    """What makes it this selection and no other, in named parts; how it is read is none of it. Values that a filter
+    compares with are other people's data: they are there as a digest."""
     what = selection.what
     if isinstance(what, KeyList):
-        what = msgspec.structs.replace(what, origin="")  # the same keys, whatever file they stand in
-    elif isinstance(what, Scan):
-        what = msgspec.structs.replace(what, segments=1)  # how it is read, not what
-    parts = msgspec.json.encode([table_arn, attribute, mode, what, selection.filter], order="deterministic")
-    return hashlib.sha256(parts).hexdigest()[:32]
+        return {"keys": f"{what.count:,} with the digest {what.digest[:16]}"}  # whatever file they stand in
+    parts = {"selection": Selection(what).describe()}
+    if selection.filter is not None:
+        parts["filter"] = selection.filter.expression
+        if selection.filter.names or selection.filter.values:
+            told = msgspec.json.encode([selection.filter.names, selection.filter.values], order="deterministic")
+            parts["names and values of the filter"] = f"digest {hashlib.sha256(told).hexdigest()[:16]}"
+    return parts
 
 
 # ── sort-key conditions ──────────────────────────────────────────────────────────────────────────────────

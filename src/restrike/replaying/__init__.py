@@ -1,5 +1,5 @@
 """Replay: hand records to one consumer, the way an event source mapping would; the table is not written.
 
-`plan` looks; `engine` moves records from a source through `lanes` and `batch` to `delivery`; `sources` and
-`targets` hold one small module for each kind.
+`plan` looks and `resolved` is what it settles; `execute` carries that out; `engine` moves records from a source
+(`reading`) through `lanes` to `delivery` (`working`), and how far it is to the book (`places`, `saving`).
 """

@@ -32,7 +32,7 @@ class Policy(msgspec.Struct, frozen=True):
     """How to deliver. `retries` are tries after the first; `max_age_s` counts from a piece's first attempt."""
 
     retries: int = 5
-    bisect: bool = True
+    bisect: bool = False
     report_batch_item_failures: bool = False
     max_age_s: float | None = None
 

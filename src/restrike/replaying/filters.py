@@ -6,16 +6,32 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from restrike.errors import UsageError
-from restrike.model.pattern import Criteria, compile_criteria
-from restrike.model.record import Record
+from restrike.model.flags import Flag
 from restrike.model.window import Window, duration, moment
 
+if TYPE_CHECKING:
+    from restrike.model.pattern import Criteria
+    from restrike.model.record import Record
+
 EVENTS = ("INSERT", "MODIFY", "REMOVE")
+
+
+FLAGS = (
+    Flag("--since", "From this time on: 2h, 3d or 2021-01-22T10:00:00Z.", "records", metavar="TIME"),
+    Flag("--until", "Before this time.", "records", metavar="TIME"),
+    Flag("--last", "The same as --since, as a duration: 90m, 6h.", "records", metavar="DURATION"),
+    Flag("--key", "Records of this item: PARTITION or PARTITION/SORT.", "records", metavar="KEY"),
+    Flag("--event", "INSERT, MODIFY, REMOVE; several with commas.", "records", metavar="NAMES"),
+    Flag("--pattern", "Lambda's event filter pattern.", "records", metavar="JSON|FILE", completes="file"),
+    Flag("--where", "Over the record with plain values.", "records", metavar="JMESPATH"),
+    Flag("--limit", "Only the first N records, of the whole run.", "records", "integer", metavar="N"),
+)
+"""The flags that choose records, by the fields of FilterRequest."""
 
 
 class FilterRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,8 +60,24 @@ def window_of(request: FilterRequest, now: datetime) -> Window:
     return Window(since, until)
 
 
-class Filter:
-    """Whether a record goes on. What needs no parsing is looked at first; images are parsed only if asked for."""
+def with_pattern_text(request: FilterRequest) -> FilterRequest:
+    """The same, with the text of a pattern that was given as a file: what is kept must not change with the file."""
+    if request.pattern is None or request.pattern.lstrip().startswith(("{", "[")):
+        return request
+    try:
+        text = Path(request.pattern).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise UsageError(
+            f"--pattern: cannot read {request.pattern}: {error}", "Give JSON or a file that holds it."
+        ) from None
+    return msgspec.structs.replace(request, pattern=text)
+
+
+class RecordFilter:
+    """Whether a record goes on. What needs no parsing is looked at first; images are parsed only if asked for.
+
+    The request holds the text of a pattern, not a file (`with_pattern_text`).
+    """
 
     def __init__(self, request: FilterRequest, window: Window, criteria: Criteria | None = None) -> None:
         self._window = window
@@ -103,15 +135,9 @@ def _text(value: Mapping[str, Any]) -> str:
 
 
 def _criteria(text: str | None) -> Criteria | None:
-    """A pattern out of JSON text, or out of the file of that name."""
-    if text is None:
-        return None
-    if not text.lstrip().startswith(("{", "[")):
-        try:
-            text = Path(text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--pattern: cannot read {text}: {error}", "Give JSON or a file that holds it.") from None
-    return compile_criteria(text)
+    from restrike.model.pattern import compile_criteria  # help and completion need the flags alone
+
+    return None if text is None else compile_criteria(text)
 
 
 def _where(expression: str | None) -> Callable[[Any], bool] | None:

@@ -1,680 +1,377 @@
-"""Plan a replay: look at source and target, settle how to deliver, count; deliver nothing."""
+"""Plan a replay: look at source and target, settle how to deliver, count. Nothing is delivered, made or left behind."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import queue
-import shutil
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from restrike.aws import dynamodb, lambda_, streams
+from restrike import sources, targets
+from restrike.aws import lambda_
 from restrike.aws.session import Aws
-from restrike.errors import AwsError, RestrikeError, SourceLacks, UsageError
+from restrike.aws.settings import AwsSettings
+from restrike.errors import AwsError, UsageError
 from restrike.model import cost
-from restrike.model.pattern import Criteria, compile_criteria
-from restrike.model.plan import Items, Planned, PlanWarning, ReplayPlan, lacking_images
+from restrike.model.plan import Items, Planned, PlanWarning, ReplayPlanData
 from restrike.model.record import Record
-from restrike.model.report import Counts, ReplayReport
-from restrike.model.selection import KeyList, Selection
-from restrike.model.window import Gap, Window
-from restrike.replaying.delivery import Policy
-from restrike.replaying.engine import OnReplayProgress, Replay, ReplayCounts, Settings
-from restrike.replaying.filters import Filter, key_filter, window_of
+from restrike.model.report import ReplayReport
+from restrike.model.uri import Uri
+from restrike.model.window import Window
+from restrike.replaying import warnings as warned
+from restrike.replaying.counts import OnReplayProgress
+from restrike.replaying.execute import replay
+from restrike.replaying.filters import RecordFilter, window_of, with_pattern_text
 from restrike.replaying.mapping import MappingSettings, mapping_settings
-from restrike.replaying.request import ReplayRequest, check, command
-from restrike.replaying.superseded import Verdicts
-from restrike.runs.ledger import Ledger, Run, check_run_name
-from restrike.runs.names import default_name
-from restrike.runs.stop import run_to_end
-from restrike.selecting.keyfile import KeyFile
+from restrike.replaying.opening import filter_of, opening_of, source_of, verdicts_of
+from restrike.replaying.request import ReplayRequest, check, command_line
+from restrike.replaying.resolved import Resolved, identity, taken_up, typed_window
+from restrike.replaying.run import FAILED, VERB, resolved_of
+from restrike.replaying.settings import Settings, changed, settle
+from restrike.running.ledger import Ledger, ledger_path
+from restrike.running.life import Entering, Life, carry_out, check_same
+from restrike.running.run import Entry, Run, check_name, default_name
+from restrike.running.spool import keep
+from restrike.running.stop import Stop, run_to_end
 from restrike.sources import Source, SourceInfo
-from restrike.sources.jsonl import STANDARD_INPUT
-from restrike.sources.stream import StreamSource
-from restrike.sources.uri import (
-    KINDS,
-    JsonlUri,
-    SourceUri,
-    StreamUri,
-    TableItems,
-    TableUri,
-    open_source,
-    parse_source,
-)
-from restrike.targets import Target
-from restrike.targets.handler import HandlerTarget
-from restrike.targets.jsonl import JsonlTarget
-from restrike.targets.lambda_ import LambdaTarget
-from restrike.targets.uri import HandlerUri, LambdaUri, TargetUri, parse_target
-from restrike.touching.plan import Saved as SavedTouch
-from restrike.touching.plan import sample_values
-from restrike.touching.request import resolve
+from restrike.targets import TargetInfo
 
-SURVEYED_RECORDS = 1_000  # of the source, looked at for the plan's counts
-EXPIRES_SOON_S = 600.0
-LONGEST_HANDLER_S = 900.0  # the default, which says nothing of the handler
+SURVEYED_RECORDS = 1_000  # of the source, looked at for the plan's verdicts
+Spool = tempfile.TemporaryDirectory[str]
 
 
-class Saved(msgspec.Struct, frozen=True):
-    """What the ledger keeps of a replay: enough to go on from another process."""
+class ReplayPlan(Planned[ReplayPlanData]):
+    """What a replay would do (`data`), and the way to do it. Delivers nothing until `execute`.
 
-    request: ReplayRequest
-    settings: Settings
-    window: Window
-    criteria: str | None
-    table_selection: Selection | None = None
+    What the source could give only once is held in a folder of the plan's own, which goes with it.
+    """
 
-
-class Plan(Planned[ReplayPlan]):
-    """What a replay would do (`data`), and the way to do it. Delivers nothing until `execute`."""
-
-    def __init__(self, request: ReplayRequest, aws: Aws, data: ReplayPlan, saved: Saved, spool: Path | None) -> None:
-        self.request = request
+    def __init__(self, data: ReplayPlanData, ledger: Path, resolved: Resolved, spool: Spool | None) -> None:
         super().__init__(data)
-        self._aws = aws
-        self._saved = saved
+        self.resolved = resolved
+        self._ledger = ledger
         self._spool = spool
 
     def discard(self) -> None:
         """Removes what was spooled for a plan that is not executed."""
         if self._spool is not None:
-            self._spool.unlink(missing_ok=True)
+            self._spool.cleanup()
+            self._spool = None
 
-    def execute(self, on_progress: OnReplayProgress | None = None) -> ReplayReport:
-        """Runs it, or goes on with the run of that name; returns the report."""
-        name = self.data.run
-        with Ledger(_path(self.request.ledger)) as ledger:
-            ledger.acquire(name)
-            run = self._enter(ledger, name)
-            return _execute(self._aws, ledger, run, on_progress)
-
-    def _enter(self, ledger: Ledger, name: str) -> Run:
-        mark = _identity(self.request)
-        spooled = ledger.folder(name) / _spool_name(parse_source(self.request.source))
-        with ledger.transaction():
-            known = ledger.find(name)
-            if known is not None:
-                self.discard()
-                _check_same(known, name, mark)
-                return known
-            if self._spool is not None:
-                # Before the row: a run that exists has what it reads.
-                shutil.move(self._spool, spooled)
-            return ledger.enter(
-                name,
-                verb="replay",
-                table_arn=self.data.source,
-                identity=mark,
-                request=msgspec.json.encode(self._saved),
-            )
-
-
-def _identity(request: ReplayRequest) -> str:
-    """What makes it the same run: source, target, window, filters, lanes. Not pace, limit or retries."""
-    filters = msgspec.structs.replace(request.filters, limit=None)
-    parts = [request.source, request.to, filters, request.selection, request.as_event, request.old_image]
-    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:32]
-
-
-def _check_same(known: Run | None, name: str, mark: str) -> None:
-    if known is not None and (known.identity != mark or known.verb != "replay"):
-        raise UsageError(
-            f"run {name} exists with another source, target, window or filter",
-            f"Choose another --run, or look: restrike runs show {name}",
-        )
-
-
-def resume(ledger: Ledger, name: str, *, on_progress: OnReplayProgress | None = None) -> ReplayReport:
-    """Goes on with a replay behind what it has delivered."""
-    run = ledger.get(name)
-    if run.state == "COMPLETED":
-        raise UsageError(f"run {name} is complete", f"See what it did: restrike runs show {name}")
-    ledger.acquire(name)
-    saved = msgspec.json.decode(run.request, type=Saved)
-    return _execute(Aws(saved.request.aws), ledger, run, on_progress, without_limit=run.state == "LIMITED")
-
-
-class LedgerBook:
-    """The ledger as a replay writes it."""
-
-    def __init__(self, ledger: Ledger, name: str) -> None:
-        self._ledger = ledger
-        self._name = name
-
-    def floors(self) -> dict[str, int]:
-        places = self._ledger.lane_places(self._name)
-        return {shard: place for (lane, shard), place in places.items() if lane == Ledger.FLOOR}
-
-    def lane_places(self) -> dict[tuple[int, str], int]:
-        places = self._ledger.lane_places(self._name)
-        return {at: place for at, place in places.items() if at[0] != Ledger.FLOOR}
-
-    def commit(
+    def execute(
         self,
+        on_progress: OnReplayProgress | None = None,
         *,
-        counts: ReplayCounts,
-        floors: Mapping[str, int],
-        lane_places: Mapping[tuple[int, str], int],
-        elapsed_s: float,
-    ) -> None:
-        shown = Counts(selected=counts.selected, fired=counts.delivered, failed=counts.failed)
-        places = dict(lane_places) | {(Ledger.FLOOR, shard): place for shard, place in floors.items()}
-        self._ledger.save_replay(
-            self._name,
-            counts=shown,
-            replay_counts=msgspec.json.encode(counts),
-            lane_places=places,
-            elapsed_s=elapsed_s,
-        )
+        stop: Stop | None = None,
+        time_limit_s: float | None = None,
+        on_stop: Callable[[], None] = lambda: None,
+        on_warning: Callable[[str], None] = lambda _: None,
+    ) -> ReplayReport:
+        """Runs it, or goes on with the run of that name; returns the report.
 
-    def cancelling(self) -> bool:
-        return self._ledger.state(self._name) == "CANCELLING"
+        `stop` ends it from any thread; without one SIGINT and SIGTERM do, and call `on_stop`. `time_limit_s` ends it
+        so many seconds from now. Raises UsageError where the name belongs to another run, DeliveryFailed or
+        AwsError where it cannot go on; what is done by then is saved and can be resumed.
+        """
+        entering = Entering(_entry(self.data, self.resolved), taken_up=self._taken_up, prepare=self._prepare)
 
+        async def work(life: Life) -> ReplayReport:
+            report = await replay(resolved_of(life.run), life, on_progress or (lambda _: None))
+            report.readers = self.data.readers
+            return report
 
-def _execute(
-    aws: Aws, ledger: Ledger, run: Run, on_progress: OnReplayProgress | None, *, without_limit: bool = False
-) -> ReplayReport:
-    saved = msgspec.json.decode(run.request, type=Saved)
-    settings = msgspec.structs.replace(saved.settings, limit=None) if without_limit else saved.settings
-
-    async def go() -> ReplayReport:
-        async with contextlib.AsyncExitStack() as stack:
-            # None: the first part of a run that follows begins at the newest end.
-            source = await stack.enter_async_context(_source(aws, saved, ledger.folder(run.name), run.stream_start_s))
-            if run.stream_start_s is None and isinstance(source, StreamSource):
-                # By the service's clock, which stamps the records: from there a later part reads what has no place.
-                ledger.set_stream_start(run.name, source.started_s)
-            target = await stack.enter_async_context(_target(aws, saved, settings, run.name, resuming=True))
-            counts = ledger.replay_counts(run.name)
-            replay = Replay(
-                source,
-                target,
-                _filter(saved),
-                saved.window,
-                settings,
-                LedgerBook(ledger, run.name),
-                name=run.name,
-                counts=msgspec.json.decode(counts, type=ReplayCounts) if counts else ReplayCounts(),
-                elapsed_before_s=run.elapsed_s,
-                on_failure=_on_failure(saved.request, ledger.folder(run.name)),
-                verdicts=await _verdicts(aws, saved, ledger, run, stack),
-                on_progress=on_progress or _silent,
+        try:
+            return carry_out(
+                VERB,
+                self._ledger,
+                entering,
+                work,
+                stop=stop,
+                time_limit_s=time_limit_s,
+                on_stop=on_stop,
+                on_warning=on_warning,
             )
-            return await replay.execute()
+        finally:
+            self.discard()
 
-    ledger.set_state(run.name, "RUNNING")
-    ledger.relax()
-    try:
-        report = run_to_end(go())
-    except RestrikeError as error:
-        ledger.set_state(run.name, "FAILED", error.message)
-        error.hint = f"{error.hint} What is done is saved. Go on with: restrike runs resume {run.name}".strip()
-        raise
-    ledger.set_state(run.name, report.state, report.ended)
-    if isinstance(parse_source(saved.request.source), StreamUri):
-        report.readers = streams.ONE_MORE_READER
-    if report.gaps and saved.request.allow_gaps:
-        report.gaps_allowed = True
-    return report
+    def _taken_up(self, known: Run) -> Entry:
+        return _entry(self.data, taken_up(resolved_of(known), self.resolved))
+
+    def _prepare(self, known: Run | None, folder: Path) -> None:
+        """Before the run is known to exist, it has what it reads: whole, and on the disk."""
+        if known is not None or self._spool is None:
+            return
+        for spooled in Path(self._spool.name).iterdir():
+            keep(spooled, folder)
 
 
-def _silent(_: object) -> None:
-    """No progress wanted."""
-
-
-def _on_failure(request: ReplayRequest, folder: Path) -> Path:
-    given = request.on_failure
-    return Path(given.removeprefix("jsonl:")) if given is not None else folder / "failed.jsonl"
-
-
-def _filter(saved: Saved) -> Filter:
-    criteria: Criteria | None = compile_criteria(saved.criteria) if saved.criteria is not None else None
-    return Filter(saved.request.filters, saved.window, criteria)
-
-
-async def _verdicts(
-    aws: Aws, saved: Saved, ledger: Ledger, run: Run, stack: contextlib.AsyncExitStack
-) -> Verdicts | None:
-    """Where superseded records are to be skipped: every item of the run judged, once."""
-    if saved.request.if_superseded != "skip":
-        return None
-    reading = _source(aws, saved, ledger.folder(run.name), run.created_at)
-    async with reading:
-        info = await reading.look(saved.window)
-        verdicts = await _open_verdicts(aws, saved, ledger, info, ledger.folder(run.name) / "verdicts.db", stack)
-        # All of the window, beyond a --limit too: the same run may go on without it.
-        await verdicts.survey(_all_of(reading, saved), _filter(saved).passes)
-    return verdicts
-
-
-async def _all_of(source: Source, saved: Saved) -> AsyncIterator[list[Record]]:
-    async for page in source.read({}, saved.window):
-        yield page
-
-
-async def _open_verdicts(
-    aws: Aws, saved: Saved, ledger: Ledger, info: SourceInfo, path: Path, stack: contextlib.AsyncExitStack
-) -> Verdicts:
-    if info.table_name is None:
-        raise UsageError(
-            "these records do not name their table, so that nothing can be compared", "Leave out --if-superseded skip."
-        )
-    table, _ = dynamodb.describe_table(aws, info.table_name)
-    ignored = {each.strip() for each in (saved.request.ignore_attributes or "").split(",") if each.strip()}
-    # Touched items differ from their records by the marker alone: that does not supersede them.
-    ignored |= {
-        msgspec.json.decode(run.request, type=SavedTouch).options.attribute
-        for run in ledger.runs()
-        if run.verb == "touch" and run.table_arn == table.arn
-    }
-    wire = await stack.enter_async_context(dynamodb.connect(aws, connections=4))
-    verdicts = Verdicts(path, wire, table.name, table.key, frozenset(ignored))
-    stack.callback(verdicts.close)
-    return verdicts
-
-
-def _spool_name(source: SourceUri) -> str:
-    """What a source's input is called in the run's folder."""
-    return "keys.db" if isinstance(source, TableUri) else "source.jsonl"
-
-
-def _reads_standard_input(request: ReplayRequest) -> bool:
-    return parse_source(request.source) == JsonlUri(STANDARD_INPUT)
-
-
-def _source(aws: Aws, saved: Saved, folder: Path, started_s: float | None, *, planning: bool = False) -> Source:
-    """The source of a run whose spooled input, if any, is in that folder."""
-    request = saved.request
-    uri = parse_source(request.source)
-    if _reads_standard_input(request):
-        uri = JsonlUri(str(folder / _spool_name(uri)))
-    latest = request.follow and saved.window.since_s is None
-    source = open_source(
-        uri,
-        lambda: aws,
-        follow=request.follow,
-        start_latest=latest,
-        started_s=started_s if latest and not planning else None,
-        items=_items(aws, saved, uri, folder, planning=planning) if isinstance(uri, TableUri) else None,
-        wants_key=key_filter(request.filters),
-        allow_gaps=request.allow_gaps,
-    )
-    if _reads_standard_input(request):
-        source.uri = STANDARD_INPUT  # and not the file of ours that it is kept in
-    return source
-
-
-def _items(aws: Aws, saved: Saved, uri: TableUri, folder: Path, *, planning: bool) -> TableItems:
-    selection = saved.table_selection
-    assert selection is not None
-    return TableItems(
-        table=dynamodb.describe_table(aws, uri.table)[0],
-        selection=selection,
-        as_event=saved.request.as_event,
-        old_image=saved.request.old_image,
-        keys=KeyFile(folder / _spool_name(uri)) if isinstance(selection.what, KeyList) else None,
-        journal=None if planning else folder / "journal.db",
-        salt=folder.name,  # the run's: another run's records of the same items are other events
+def _entry(data: ReplayPlanData, resolved: Resolved) -> Entry:
+    return Entry(
+        data.run,
+        VERB.name,
+        str(resolved.source),
+        identity(resolved),
+        msgspec.json.encode(resolved),
+        plan=data.as_json()["plan"],
+        total=data.records.count,
     )
 
 
-def _target(aws: Aws, saved: Saved, settings: Settings, run: str, *, resuming: bool) -> Target:
-    uri = parse_target(saved.request.to)
-    if isinstance(uri, LambdaUri):
-        return LambdaTarget(aws, uri.function, run=run, lanes=settings.lanes)
-    if isinstance(uri, HandlerUri):
-        return HandlerTarget(
-            uri.module, uri.function, run=run, timeout_s=saved.request.timeout_s, workers=settings.lanes
-        )
-    return JsonlTarget(uri.path, events=saved.request.events, resume=resuming)
-
-
-# ── planning ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def plan(request: ReplayRequest) -> Plan:
+def plan(request: ReplayRequest) -> ReplayPlan:
     """Looks at source and target, and settles how to deliver; raises UsageError for what must not be tried."""
     check(request)
-    name = request.run or default_name("replay", request.source.replace(":", "/"))
-    check_run_name(name)
-    uri = parse_source(request.source)
-    target = parse_target(request.to)
-    if (request.selection is not None) != isinstance(uri, TableUri):
-        raise UsageError("items are selected of a table: source", KINDS)
-    if isinstance(uri, TableUri) and (request.filters.since or request.filters.until or request.filters.last):
-        raise UsageError("items have no time: --since, --until and --last go with records")
-    window = window_of(request.filters, datetime.now(UTC))
-    Filter(request.filters, window)  # refuses what is none before a run is made
+    name = default_name("replay", request.source.replace(":", "/")) if request.run is None else request.run
+    check_name(name)
+    here = Path.cwd()
+    source, target = sources.parse_source(request.source, here), targets.parse(request.to, here)
+    options = sources.options_of(source, request.source_options)
+    check_source(request, source, options)
+    filters = with_pattern_text(request.filters)
+    window = window_of(filters, datetime.now(UTC))
+    RecordFilter(filters, window)  # refuses what is none before anything is looked at
     aws = Aws(request.aws)
-    with Ledger(_path(request.ledger)) as ledger:
-        _check_same(ledger.find(name), name, _identity(request))
-        spool = Path(tempfile.mkdtemp(dir=ledger.path.parent)) / _spool_name(uri)
-        try:
-            return run_to_end(_look(request, name, aws, ledger, window, target, spool))
-        finally:
-            # What was spooled moved to a name of its own; the folder has done its work.
-            shutil.rmtree(spool.parent, ignore_errors=True)
+    resolved = Resolved(
+        request=request,
+        source=source,
+        target=target,
+        target_options=targets.options_of(target, request.target_options),
+        window=window,
+        filters=filters,
+        settings=Settings(),
+        aws=_pinned(aws),
+        on_failure=_on_failure(request, source, target, here),
+        skip_superseded=request.if_superseded == "skip",
+        ignored_attributes=_names(request.ignore_attributes),
+        fresh_event_ids=request.event_id == "fresh",
+        allow_gaps=request.allow_gaps,
+    )
+    spool: Spool = tempfile.TemporaryDirectory(prefix="restrike-")
+    try:
+        found = run_to_end(_plan(name, resolved, options, aws, ledger_path(request.ledger), spool))
+        if not any(Path(spool.name).iterdir()):
+            found.discard()  # only what could be read once is held on to
+        return found
+    except BaseException:
+        spool.cleanup()
+        raise
+
+
+async def _plan(
+    name: str, resolved: Resolved, options: Mapping[str, Any], aws: Aws, path: Path, spool: Spool
+) -> ReplayPlan:
+    folder = Path(spool.name)
+    opening = opening_of(resolved, aws, folder, run=name, ledger=path, looking=True)
+    kind = sources.kind_of(resolved.source.scheme)
+    resolved = msgspec.structs.replace(resolved, input=await kind.resolve(resolved.source, options, opening))
+    with Ledger(path, read_only=True) as ledger:
+        known = ledger.find(name)
+        resolved = msgspec.structs.replace(resolved, window=_window(resolved, known))
+        resolved, data = await _look(name, resolved, aws, ledger, folder, settled=False, again=known is not None)
+        check_same(VERB, known, _entry(data, resolved))
+    return ReplayPlan(data, path, resolved, spool)
+
+
+def plan_again(name: str, resolved: Resolved, path: Path, changes: Mapping[str, Any]) -> ReplayPlan:
+    """The plan that goes on with a run as it was planned, but for those fields of its request that are given anew."""
+    if "profile" in changes:
+        resolved = msgspec.structs.replace(
+            resolved, aws=msgspec.structs.replace(resolved.aws, profile=changes["profile"])
+        )
+    request = resolved.request
+    own = {field: value for field, value in changes.items() if field in ReplayRequest.__struct_fields__}
+    filters = msgspec.structs.replace(request.filters, limit=changes.get("limit", request.filters.limit))
+    request = msgspec.structs.replace(request, filters=filters, ledger=str(path), **own)
+    check(request)
+    resolved = msgspec.structs.replace(resolved, request=request, settings=changed(resolved.settings, changes))
+
+    async def look() -> tuple[Resolved, ReplayPlanData]:
+        with Ledger(path, read_only=True) as ledger:
+            aws = Aws(resolved.aws)
+            return await _look(name, resolved, aws, ledger, ledger.folder(name), settled=True, again=True)
+
+    resolved, data = run_to_end(look())
+    return ReplayPlan(data, path, resolved, None)
+
+
+def check_source(request: ReplayRequest, source: Uri, options: Mapping[str, Any]) -> None:
+    """UsageError for flags that mean nothing with that source."""
+    kind = sources.kind_of(source.scheme)
+    filters = request.filters
+    if not kind.has_time and (filters.since or filters.until or filters.last):
+        raise UsageError(f"{source} has no times: --since, --until and --last go with records", "Leave them out.")
+    if kind.endless(options) and request.if_superseded == "skip":
+        raise UsageError("--if-superseded skip reads the source ahead, and one that is followed has no end")
 
 
 async def _look(
-    request: ReplayRequest, name: str, aws: Aws, ledger: Ledger, window: Window, target: TargetUri, spool: Path
-) -> Plan:
-    if _reads_standard_input(request):
-        _spool_standard_input(spool)
-    selection = await _selection(request, aws, ledger, spool) if request.selection is not None else None
-    settings_unknown = Settings()
-    saved = Saved(request, settings_unknown, window, None, selection)
+    name: str, resolved: Resolved, aws: Aws, ledger: Ledger, folder: Path, *, settled: bool, again: bool
+) -> tuple[Resolved, ReplayPlanData]:
+    """Looks at source and target. `settled`: how to deliver is known already. `again`: the target may hold what an
+    earlier part of the run delivered."""
     warnings: list[PlanWarning] = []
+    request = resolved.request
     async with contextlib.AsyncExitStack() as stack:
-        source = await stack.enter_async_context(_source(aws, saved, spool.parent, time.time(), planning=True))
-        info = await source.look(window)
-        warnings += [PlanWarning(code, message) for code, message in info.warnings]
-        mapping = await _mapping(request, aws, target, info, warnings)
-        settings, origins = _settings(request, mapping)
-        criteria = None
-        if mapping is not None and mapping.filter_criteria is not None and request.filters.pattern is None:
-            criteria = msgspec.json.encode(mapping.filter_criteria).decode()
-        saved = Saved(request, settings, window, criteria, selection)
-        consumer = _target(aws, saved, settings, name, resuming=ledger.find(name) is not None)
-        await stack.enter_async_context(consumer)
+        opening = opening_of(resolved, aws, folder, run=name, looking=True)
+        source = await stack.enter_async_context(source_of(resolved, opening))
+        info = await source.look(resolved.window)
+        mapping = await _mapping(request, aws, resolved.target, info, warnings)
+        if not settled:
+            settings, origins = settle(request, mapping)
+            criteria = None
+            if mapping is not None and mapping.filter_criteria is not None and resolved.filters.pattern is None:
+                criteria = msgspec.json.encode(mapping.filter_criteria).decode()
+            resolved = msgspec.structs.replace(resolved, settings=settings, origins=tuple(origins), criteria=criteria)
+        settings = resolved.settings
+        kind = targets.kind_of(resolved.target)
+        at = targets.Opening(aws=aws, run=name, lanes=settings.lanes, resuming=again)
+        target = await kind.look(resolved.target, resolved.target_options, at)
         superseded = None
-        if request.if_superseded == "skip":
-            superseded = await _sample_verdicts(aws, saved, ledger, info, source, spool.parent, stack)
-    count = info.count
-    if count is not None and request.filters.limit is not None:
-        count = min(count, request.filters.limit)
+        if resolved.skip_superseded:
+            superseded = await _sample_verdicts(resolved, aws, ledger, info, source, stack)
+    count = _count(info, settings)
     invocations = -(-count // settings.batch_size) if count is not None else None
-    is_lambda = isinstance(target, LambdaUri)
-    longest_s = _longest_s(request, settings, count, invocations, consumer)
-    _warn_of_the_usual(request, info, warnings)
-    _warn_of_expiry(info, longest_s, warnings)
-    if isinstance(consumer, LambdaTarget):
-        _warn_of_concurrency(aws, consumer, settings.lanes, mapping, warnings)
-    data = ReplayPlan(
+    longest_s = _longest_s(settings, count, invocations, target)
+    warnings += warned.of_source(info, longest_s)
+    warnings += warned.of_target(target, settings.lanes, mapping)
+    if kind.knows_event_ids and not resolved.fresh_event_ids:
+        warnings.append(warned.of_event_ids())
+    usd = kind.usd_per_attempt
+    endless = info.count is None and sources.kind_of(resolved.source.scheme).endless(request.source_options)
+    return resolved, ReplayPlanData(
         run=name,
         source=source.uri,
-        target=str(target),
+        target=str(resolved.target),
         records=Items(info.count, ("at least: " if info.at_least else "") + info.how),
         first=_iso(info.first_s),
         last=_iso(info.last_s),
         fidelity=source.fidelity,
-        ended="goes on until it is stopped" if request.follow else "",
-        settings=tuple(origins),
-        filters=_describe_filters(request, criteria),
+        ended="goes on until it is stopped" if endless else "",
+        settings=resolved.origins,
+        filters=_described(request, resolved.criteria),
         superseded=superseded,
         invocations=invocations,
         longest_s=longest_s,
-        usd=round(invocations * cost.USD_PER_INVOCATION, 6) if invocations is not None and is_lambda else None,
+        usd=round(invocations * usd, 6) if invocations is not None and usd is not None else None,
         prices_as_of=cost.PRICES_AS_OF,
         readers=info.readers,
-        on_failure=str(_on_failure(request, ledger.folder(name))),
+        on_failure=resolved.on_failure or str(ledger.folder(name) / FAILED),
         gaps=tuple(f"{gap.shard}: {gap.why}" for gap in source.gaps),
         warnings=tuple(warnings),
-        command=command(request, name),
+        command=command_line(request, name),
     )
-    return Plan(request, aws, data, saved, _kept(spool, ledger))
 
 
-def _kept(spool: Path, ledger: Ledger) -> Path | None:
-    """What was spooled, under a name that outlives the planning."""
-    if not spool.exists():
-        return None
-    kept = ledger.path.parent / f"{spool.parent.name}{spool.suffix}"
-    shutil.move(spool, kept)
-    return kept
+def _window(resolved: Resolved, known: Run | None) -> Window:
+    """A rerun's window is that of the run's first part, although `--last 2h` means another by now."""
+    if known is None or known.identity.get("window", "") != typed_window(resolved) or known.verb != VERB.name:
+        return resolved.window
+    return resolved_of(known).window
 
 
-def _spool_standard_input(spool: Path) -> None:
-    """Onto disk before anything is delivered, so that the run can be resumed."""
-    with spool.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+def _pinned(aws: Aws) -> AwsSettings:
+    """Region and endpoint as they are now, wherever they come from: a run goes on with the same."""
+    region: str | None
+    try:
+        region = aws.region
+    except UsageError:
+        region = None  # who asks AWS nothing needs none
+    endpoint_url = aws.configured_endpoint("dynamodb")
+    if endpoint_url != aws.configured_endpoint("dynamodbstreams"):
+        endpoint_url = aws.settings.endpoint_url  # two cannot be kept in one
+    return msgspec.structs.replace(aws.settings, region=region, endpoint_url=endpoint_url)
 
 
-async def _selection(request: ReplayRequest, aws: Aws, ledger: Ledger, spool: Path) -> Selection:
-    assert request.selection is not None
-    table, _ = dynamodb.describe_table(aws, request.selection.table)
-    async with dynamodb.connect(aws, connections=2) as wire:
-        samples = await sample_values(wire, table, request.selection)
-    return resolve(request.selection, table, ledger, spool, lambda index, key, _: samples.get((index, key.name)))
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(sorted({name.strip() for name in (text or "").split(",") if name.strip()}))
 
 
-async def _mapping(
-    request: ReplayRequest, aws: Aws, target: TargetUri, info: SourceInfo, warnings: list[PlanWarning]
-) -> MappingSettings | None:
-    """The event source mapping of the target on the source's stream, and a warning where there is none."""
-    if not isinstance(target, LambdaUri):
-        return None
-    if info.stream_arn is None:
-        warnings.append(PlanWarning("no-mapping", "the records name no stream: Lambda's defaults are used."))
+def _on_failure(request: ReplayRequest, source: Uri, target: Uri, folder: Path) -> str | None:
+    """The absolute path of what --on-failure names. UsageError where it is none that may be written."""
+    if request.on_failure is None:
         return None
     try:
-        mappings = lambda_.event_source_mappings(aws, info.stream_arn)
-    except AwsError as error:
-        warnings.append(PlanWarning("no-mapping", f"could not look for the function's mapping: {error.message}"))
-        return None
-    found = mapping_settings(target.function, mappings, own_pattern=request.filters.pattern is not None)
-    if found is None:
-        warnings.append(
-            PlanWarning("no-mapping", "the stream does not invoke this function: Lambda's defaults are used.")
-        )
-    elif found.live:
-        warnings.append(
-            PlanWarning(
-                "mapping-is-live",
-                "the function's mapping delivers new records of the same items meanwhile: old ones would interleave "
-                f"with them. Pause it: {found.pause_command}",
-            )
-        )
-    return found
+        uri = targets.parse(request.on_failure, folder)
+        path = targets.kind_of(uri).file(uri)
+    except UsageError:
+        path = None
+    if path is None:
+        raise UsageError(f"--on-failure {request.on_failure!r} is no file", "Write --on-failure jsonl:PATH.")
+    if str(path) in (source.rest, target.rest):
+        raise UsageError(f"--on-failure {request.on_failure} is the source or the target", "Name another file.")
+    if path.is_dir() or not path.parent.is_dir():
+        why = "it is a folder" if path.is_dir() else "its folder is not there"
+        raise UsageError(f"--on-failure {request.on_failure} cannot be written: {why}", "Name another file.")
+    return str(path)
 
 
-def _settings(request: ReplayRequest, mapping: MappingSettings | None) -> tuple[Settings, list[tuple[str, str, str]]]:
-    """How to deliver: what was given, else as the mapping does, else Lambda's default; and where each comes from."""
-    origins: list[tuple[str, str, str]] = []
-
-    def pick(name: str, given: Any, default: Any) -> Any:
-        if given is not None:
-            value, origin = given, "as given"
-        elif mapping is not None:
-            value, origin = getattr(mapping, name), f"mapping {mapping.uuid}"
-        else:
-            value, origin = default, "default"
-        origins.append((name, str(value), origin))
-        return value
-
-    settings = Settings(
-        batch_size=pick("batch_size", request.batch_size, 100),
-        lanes=pick("parallel", request.parallel, 1),
-        policy=Policy(
-            retries=pick("retries", request.retries, 5),
-            bisect=pick("bisect", request.bisect, False),
-            report_batch_item_failures=pick("report_batch_item_failures", request.report_batch_item_failures, False),
-            max_age_s=request.max_age_s,
-        ),
-        max_payload_bytes=request.max_payload,
-        rate=request.rate,
-        max_failures=request.max_failures,
-        limit=request.filters.limit,
-        fresh_event_ids=request.event_id == "fresh",
-    )
-    return settings, origins
+def _count(info: SourceInfo, settings: Settings) -> int | None:
+    if info.count is None or settings.limit is None:
+        return info.count
+    return min(info.count, settings.limit)
 
 
-async def _sample_verdicts(
-    aws: Aws,
-    saved: Saved,
-    ledger: Ledger,
-    info: SourceInfo,
-    source: Source,
-    folder: Path,
-    stack: contextlib.AsyncExitStack,
-) -> dict[str, int]:
-    """Verdicts of the items of the first records."""
-    verdicts = await _open_verdicts(aws, saved, ledger, info, folder / "sample.db", stack)
-
-    async def first() -> AsyncIterator[list[Record]]:
-        read = 0
-        async for page in source.read({}, saved.window):
-            yield page
-            read += len(page)
-            if read >= SURVEYED_RECORDS:
-                return
-
-    await verdicts.survey(first(), _filter(saved).passes)
-    return verdicts.counts()
-
-
-def read_records(request: ReplayRequest, on_lost: Callable[[Gap], None] = lambda _: None) -> Iterator[Record]:
-    """The records that pass the request's window and filters, one by one; delivers and keeps nothing.
-
-    Raises SourceLacks at the end where the source has lost records of the window; with `allow_gaps` it calls `on_lost`.
-    """
-    check(request)
-    uri = parse_source(request.source)
-    if (request.selection is not None) != isinstance(uri, TableUri):
-        raise UsageError("items are selected of a table: source", KINDS)
-    aws = Aws(request.aws)
-    window = window_of(request.filters, datetime.now(UTC))
-    records: queue.Queue[list[Record] | BaseException | None] = queue.Queue(2)
-    ended = threading.Event()
-    reader = threading.Thread(target=_read_into, args=(request, aws, window, records, ended, on_lost), daemon=True)
-    reader.start()
-    left = request.filters.limit
-    try:
-        while (page := records.get()) is not None:
-            if isinstance(page, BaseException):
-                raise page
-            for record in page:
-                if left is not None and left <= 0:
-                    return
-                left = None if left is None else left - 1
-                yield record
-    finally:
-        ended.set()
-
-
-def _read_into(
-    request: ReplayRequest,
-    aws: Aws,
-    window: Window,
-    records: queue.Queue[list[Record] | BaseException | None],
-    ended: threading.Event,
-    on_lost: Callable[[Gap], None],
-) -> None:
-    """Reads the source on a thread with an event loop of its own: whoever takes the records need not have one."""
-
-    def hand_over(what: list[Record] | BaseException | None) -> bool:
-        while not ended.is_set():
-            with contextlib.suppress(queue.Full):
-                records.put(what, timeout=0.2)
-                return True
-        return False
-
-    async def read(folder: Path) -> None:
-        with Ledger(_path(request.ledger)) as ledger:
-            selection = None
-            if request.selection is not None:
-                selection = await _selection(request, aws, ledger, folder / "keys.db")
-        saved = Saved(request, Settings(), window, None, selection)
-        reading = (
-            open_source(request.source, lambda: aws)
-            if _reads_standard_input(request)
-            else _source(aws, saved, folder, time.time(), planning=True)
-        )
-        passes = Filter(request.filters, window).passes
-        async with reading as source:
-            async for page in source.read({}, window):
-                if not await asyncio.to_thread(hand_over, [record for record in page if passes(record)]):
-                    return
-            if source.gaps and not request.allow_gaps:
-                lost = "; ".join(f"{gap.shard}: {gap.why}" for gap in source.gaps)
-                raise SourceLacks(f"the source has lost records: {lost}", "What it still has was printed.")
-            for gap in source.gaps:
-                on_lost(gap)
-
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            asyncio.run(read(Path(folder)))
-        except BaseException as error:
-            hand_over(error)
-        else:
-            hand_over(None)
-
-
-def _longest_s(
-    request: ReplayRequest, settings: Settings, count: int | None, invocations: int | None, consumer: Target
-) -> float | None:
+def _longest_s(settings: Settings, count: int | None, invocations: int | None, target: TargetInfo) -> float | None:
     """How long the run takes at most, without retries: by the rate, and if every batch took its consumer's time-out.
 
     None where the count is unknown, and where nothing bounds it."""
     if count is None or invocations is None:
         return None
     known = [count / settings.rate] if settings.rate is not None else []
-    if isinstance(consumer, LambdaTarget) and consumer.function is not None:
-        known.append(invocations * consumer.function.timeout_s / settings.lanes)
-    elif isinstance(consumer, HandlerTarget) and request.timeout_s < LONGEST_HANDLER_S:
-        known.append(invocations * request.timeout_s / settings.lanes)
+    if target.longest_attempt_s is not None:
+        known.append(invocations * target.longest_attempt_s / settings.lanes)
     return round(max(known), 1) if known else None
 
 
-def _warn_of_expiry(info: SourceInfo, longest_s: float | None, warnings: list[PlanWarning]) -> None:
-    if info.expires_s is None:
-        return
-    left_s = max(0.0, info.expires_s - time.time())
-    if left_s < EXPIRES_SOON_S or (longest_s is not None and left_s < longest_s):
-        takes = f", and this run takes up to {longest_s / 3600:.1f} hours" if longest_s is not None else ""
-        warnings.append(
-            PlanWarning(
-                "expires",
-                f"the source forgets its oldest records within {left_s / 3600:.1f} hours{takes}. "
-                "Keep them first: replay to jsonl:FILE, then from there.",
-            )
-        )
-
-
-def _warn_of_concurrency(
-    aws: Aws, consumer: LambdaTarget, lanes: int, mapping: MappingSettings | None, warnings: list[PlanWarning]
-) -> None:
-    """Where the lanes take more of what may run at once than half: somebody else's invocations would be throttled."""
+async def _mapping(
+    request: ReplayRequest, aws: Aws, target: Uri, info: SourceInfo, warnings: list[PlanWarning]
+) -> MappingSettings | None:
+    """The event source mapping of the target on the source's stream, and a warning where there is none."""
+    function = targets.kind_of(target).function(target)
+    if function is None:
+        return None
+    if info.stream_arn is None:
+        warnings.append(PlanWarning("no-mapping", "the records name no stream: Lambda's defaults are used."))
+        return None
     try:
-        limit, whose = lambda_.concurrency(aws, consumer.name)
-    except AwsError:
-        return  # not allowed to look: only the warning is lost
-    if limit is not None and lanes * 2 > limit:
-        beside = " beside the mapping's own" if mapping is not None and mapping.live else ""
+        mappings = await asyncio.to_thread(lambda_.event_source_mappings, aws, info.stream_arn)
+    except AwsError as error:
+        warnings.append(PlanWarning("no-mapping", f"could not look for the function's mapping: {error.message}"))
+        return None
+    found = mapping_settings(function, mappings, own_pattern=request.filters.pattern is not None)
+    if found is None:
         warnings.append(
-            PlanWarning(
-                "concurrency",
-                f"{lanes} invocations at once{beside}, and {whose} allows {limit}: others would be throttled. "
-                "Fewer: --parallel.",
-            )
+            PlanWarning("no-mapping", "the stream does not invoke this function: Lambda's defaults are used.")
         )
+    else:
+        warnings += warned.of_mapping(found)
+    return found
 
 
-def _warn_of_the_usual(request: ReplayRequest, info: SourceInfo, warnings: list[PlanWarning]) -> None:
-    if request.event_id == "keep" and not request.to.startswith("jsonl:") and request.to != "-":
-        warnings.append(
-            PlanWarning(
-                "same-event-ids",
-                "records keep their eventID: a consumer that drops what it has seen drops them; --event-id fresh "
-                "renews it.",
-            )
-        )
-    if info.view_type in ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"):
-        warnings.append(PlanWarning("view-type", lacking_images(info.view_type)))
+async def _sample_verdicts(
+    resolved: Resolved, aws: Aws, ledger: Ledger, info: SourceInfo, source: Source, stack: contextlib.AsyncExitStack
+) -> dict[str, int]:
+    """Verdicts of the items of the first records."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="restrike-")))
+    verdicts = await verdicts_of(resolved, aws, ledger, info, folder / "sample.db", stack)
+
+    async def first() -> AsyncIterator[list[Record]]:
+        read = 0
+        async for page in source.read({}, resolved.window):
+            yield page
+            read += len(page)
+            if read >= SURVEYED_RECORDS:
+                return
+
+    await verdicts.survey(first(), filter_of(resolved).passes)
+    return verdicts.counts()
 
 
-def _describe_filters(request: ReplayRequest, criteria: str | None) -> str:
+def _described(request: ReplayRequest, criteria: str | None) -> str:
     given = msgspec.to_builtins(request.filters)
     parts = [f"{name} {value}" for name, value in given.items()]
     if criteria is not None:
@@ -686,5 +383,10 @@ def _iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text is not None else None
+def resume(run: Run, ledger: Path, changes: dict[str, Any]) -> ReplayPlan:
+    """The plan that goes on with a run; one that ended at its limit goes on without it, unless another is given."""
+    if run.state == "COMPLETED":
+        raise UsageError(f"run {run.name} is complete", f"See what it did: restrike runs show {run.name}")
+    if run.state == "LIMITED":
+        changes = {"limit": None} | changes
+    return plan_again(run.name, resolved_of(run), ledger, changes)

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import math
 import shlex
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from restrike.aws.settings import AWS_FLAGS, AwsSettings
+from restrike import sources, targets
+from restrike.aws import settings
+from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
-from restrike.model.flags import flag_words
+from restrike.model.flags import Flag, words
+from restrike.replaying import filters
 from restrike.replaying.filters import FilterRequest
-from restrike.touching.request import TouchRequest
+from restrike.running.flags import LEDGER, run_flag
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that `restrike replay` takes. None where it was not given: then the function's event source mapping
-    decides, or Lambda's default.
+    decides, or the default that the flag names.
 
-    `selection` holds the flags that choose items, for the source `table:`.
+    `source_options` and `target_options` hold the flags that the source and the target have of their own, by the fields
+    that they fill.
     """
 
     source: str
     to: str
     filters: FilterRequest = FilterRequest()
-    selection: TouchRequest | None = None
-    as_event: Literal["INSERT", "MODIFY", "REMOVE"] = "INSERT"
-    old_image: bool = True
+    source_options: dict[str, Any] = {}
+    target_options: dict[str, Any] = {}
     batch_size: int | None = None
     max_payload: int | None = None
     retries: int | None = None
@@ -38,17 +41,62 @@ class ReplayRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     rate: float | None = None
     max_failures: int | None = None
     on_failure: str | None = None
-    if_superseded: Literal["send", "skip"] = "send"
+    if_superseded: Literal["send", "skip"] | None = None
     ignore_attributes: str | None = None
-    event_id: Literal["keep", "fresh"] = "keep"
-    events: bool = False
-    timeout_s: float = 900.0
-    follow: bool = False
+    event_id: Literal["keep", "fresh"] | None = None
     allow_gaps: bool = False
     run: str | None = None
     ledger: str | None = None
-    force: bool = False
     aws: AwsSettings = AwsSettings()
+
+
+ALLOW_GAPS = Flag("--allow-gaps", "Records that the source has lost are no error.", "records", "switch")
+FLAGS = (
+    Flag("--batch-size", "Records a batch.", "deliver", "integer", metavar="N", default="the mapping's, else 100"),
+    Flag("--max-payload", "Bytes an event.", "deliver", "integer", metavar="BYTES", default="the target's limit"),
+    Flag("--retries", "Tries after the first.", "deliver", "integer", metavar="N", default="the mapping's, else 5"),
+    Flag("--bisect", "Split a batch that fails.", "deliver", "toggle", default="the mapping's, else not"),
+    Flag(
+        "--report-batch-item-failures",
+        "Read batchItemFailures.",
+        "deliver",
+        "toggle",
+        default="the mapping's, else not",
+    ),
+    Flag(
+        "--max-age",
+        "Give a batch up so long after its first attempt.",
+        "deliver",
+        "number",
+        metavar="S",
+        field="max_age_s",
+    ),
+    Flag("--parallel", "Lanes.", "pace", "integer", metavar="N", default="the mapping's, else 1"),
+    Flag("--rate", "Records a second at most.", "pace", "number", metavar="N"),
+    Flag("--max-failures", "Stop when more records than these were given up.", "deliver", "integer", metavar="N"),
+    Flag("--on-failure", "What is given up.", "deliver", metavar="jsonl:PATH", default="a file in the run's folder"),
+    Flag(
+        "--if-superseded",
+        "Records whose item has moved on.",
+        "deliver",
+        "choice",
+        choices=("send", "skip"),
+        default="send",
+    ),
+    Flag("--ignore-attributes", "Not compared for --if-superseded; with commas.", "deliver", metavar="NAMES"),
+    Flag(
+        "--event-id",
+        "fresh: for consumers that drop what they have seen.",
+        "deliver",
+        "choice",
+        choices=("keep", "fresh"),
+        default="keep",
+    ),
+    ALLOW_GAPS,
+    run_flag("replay-SOURCE-UTCTIME-xxxx"),
+    LEDGER,
+)
+"""The flags of a replay that no source and no target has to itself, by the fields of ReplayRequest."""
 
 
 def check(request: ReplayRequest) -> None:
@@ -61,7 +109,6 @@ def check(request: ReplayRequest) -> None:
         ("--rate", request.rate, 0.01),
         ("--max-failures", request.max_failures, 0),
         ("--max-age", request.max_age_s, 0),
-        ("--timeout", request.timeout_s, 0.1),
         ("--limit", request.filters.limit, 1),
     ):
         if value is not None and not least <= value < math.inf:
@@ -70,75 +117,25 @@ def check(request: ReplayRequest) -> None:
         raise UsageError("--batch-size is at most 10,000, as in an event source mapping")
     if request.parallel is not None and request.parallel > 1_000:
         raise UsageError("--parallel is at most 1,000")
-    if request.follow and not request.source.startswith(("stream:", "arn:")):
-        raise UsageError("--follow goes with a stream: source", "Nothing else has an end to wait at: leave it out.")
-    if request.follow and request.if_superseded == "skip":
-        raise UsageError("--if-superseded skip reads the source ahead, and a stream that is followed has no end")
-    if request.events and request.to != "-" and not request.to.startswith("jsonl:"):
-        raise UsageError("--events goes with --to jsonl:PATH or -", "Leave it out: other targets get events anyway.")
-    if request.source == "jsonl:-" and request.follow:
-        raise UsageError("standard input cannot be followed")
+    for flag, text in (
+        ("--run", request.run),
+        ("--key", request.filters.key),
+        ("--pattern", request.filters.pattern),
+        ("--where", request.filters.where),
+        ("--on-failure", request.on_failure),
+        ("--ignore-attributes", request.ignore_attributes),
+    ):
+        if text == "":
+            raise UsageError(f"{flag} is empty", "Is the variable that it comes from set?")
 
 
-FILTER_FLAGS = {
-    "since": "--since",
-    "until": "--until",
-    "last": "--last",
-    "key": "--key",
-    "event": "--event",
-    "pattern": "--pattern",
-    "where": "--where",
-    "limit": "--limit",
-}
-FLAGS = {
-    "as_event": "--as",
-    "old_image": "--old-image",
-    "batch_size": "--batch-size",
-    "max_payload": "--max-payload",
-    "retries": "--retries",
-    "bisect": "--bisect",
-    "report_batch_item_failures": "--report-batch-item-failures",
-    "max_age_s": "--max-age",
-    "parallel": "--parallel",
-    "rate": "--rate",
-    "max_failures": "--max-failures",
-    "on_failure": "--on-failure",
-    "if_superseded": "--if-superseded",
-    "ignore_attributes": "--ignore-attributes",
-    "event_id": "--event-id",
-    "events": "--events",
-    "timeout_s": "--timeout",
-    "follow": "--follow",
-    "allow_gaps": "--allow-gaps",
-    "ledger": "--ledger",
-    "force": "--force",
-}
-
-
-def command(request: ReplayRequest, run: str) -> str:
+def command_line(request: ReplayRequest, run: str) -> str:
     """The command line that executes the request under that name."""
-    words = ["restrike", "replay", request.source, "--to", request.to]
-    default = ReplayRequest(source="", to="")
-    words += flag_words(request.filters, default.filters, FILTER_FLAGS)
-    words += flag_words(request, default, FLAGS)
-    words += flag_words(request.aws, default.aws, AWS_FLAGS)
-    if request.selection is not None:
-        words += flag_words(request.selection, TouchRequest(table=""), SELECTION_FLAGS)
-    return shlex.join([*words, "--run", run, "--execute"])
-
-
-SELECTION_FLAGS = {
-    "key": "--item-key",
-    "sort_key": "--sort-key",
-    "index": "--index",
-    "date_from": "--from",
-    "date_to": "--to-date",
-    "date_format": "--date-format",
-    "tz": "--tz",
-    "all": "--all",
-    "segments": "--segments",
-    "keys": "--keys",
-    "filter_expression": "--filter-expression",
-    "expression_attribute_names": "--expression-attribute-names",
-    "expression_attribute_values": "--expression-attribute-values",
-}
+    own = [flag for flag in FLAGS if flag.name != "--run"]  # stands at the end
+    parts = ["restrike", "replay", request.source, "--to", request.to]
+    parts += words(sources.flags(), request.source_options)
+    parts += words(filters.FLAGS, request.filters)
+    parts += words(own, request)
+    parts += words(targets.flags(), request.target_options)
+    parts += words(settings.FLAGS, request.aws)
+    return shlex.join([*parts, "--run", run, "--execute"])

@@ -7,6 +7,7 @@ and per item a digest of its last NewImage is kept on disk; then each is held ag
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -15,14 +16,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from restrike.aws.dynamodb import decode
+from restrike.aws import dynamodb
+from restrike.aws.session import Aws
 from restrike.aws.wire import Wire
 from restrike.errors import UsageError
 from restrike.model.record import Record, images
 from restrike.model.table import KeySchema, canonical_key
 
 Verdict = Literal["current", "superseded", "deleted"]
-KEYS_A_CALL = 100  # the limit of BatchGetItem
 
 _SETS = {"SS", "NS", "BS"}
 
@@ -44,14 +45,6 @@ def _ordered(value: dict[str, Any]) -> dict[str, Any]:
     if kind == "L":
         return {kind: [_ordered(inner) for inner in content]}
     return value
-
-
-class _Answer(msgspec.Struct, rename="pascal"):
-    responses: dict[str, list[dict[str, Any]]] = {}
-    unprocessed_keys: dict[str, msgspec.Raw] = {}
-
-
-_answer = msgspec.json.Decoder(_Answer)
 
 
 class Verdicts:
@@ -102,7 +95,7 @@ class Verdicts:
     async def _judge(self) -> None:
         after = b""
         while rows := self._db.execute(
-            "SELECT key, last FROM items WHERE key > ? ORDER BY key LIMIT ?", (after, KEYS_A_CALL)
+            "SELECT key, last FROM items WHERE key > ? ORDER BY key LIMIT ?", (after, dynamodb.KEYS_A_CALL)
         ).fetchall():
             after = rows[-1][0]
             now = await self._items([key for key, _ in rows])
@@ -114,15 +107,9 @@ class Verdicts:
     async def _items(self, keys: list[bytes]) -> dict[bytes, bytes]:
         """Digest of each item as it is now, by a consistent read; absent items are left out."""
         found: dict[bytes, bytes] = {}
-        pending: Any = {self._table: {"Keys": [msgspec.Raw(key) for key in keys], "ConsistentRead": True}}
-        for _ in range(100):  # each round answers at least one page of 16 MB
-            body = await self._wire.call("BatchGetItem", msgspec.json.encode({"RequestItems": pending}))
-            answer = decode(_answer, body, "BatchGetItem")
-            for item in answer.responses.get(self._table, ()):
-                found[canonical_key(self._schema, item)] = digest(item, self._ignored)
-            pending = answer.unprocessed_keys
-            if not pending:
-                break
+        for raw in await dynamodb.batch_get(self._wire, self._table, keys):
+            item: dict[str, Any] = msgspec.json.decode(raw)
+            found[canonical_key(self._schema, item)] = digest(item, self._ignored)
         return found
 
     async def skip(self, records: list[Record]) -> list[str | None]:
@@ -137,6 +124,26 @@ class Verdicts:
     def counts(self) -> dict[str, int]:
         """Items by verdict."""
         return dict(self._db.execute("SELECT verdict, count(*) FROM items GROUP BY verdict").fetchall())
+
+
+async def open_verdicts(
+    aws: Aws,
+    table_name: str | None,
+    ignored: Callable[[str], frozenset[str]],
+    path: Path,
+    stack: contextlib.AsyncExitStack,
+) -> Verdicts:
+    """The verdicts at `path`, closed with the stack. `ignored` tells by the table's ARN which attributes are not
+    compared. Touched items differ from their records by the marker alone: that does not supersede them."""
+    if table_name is None:
+        raise UsageError(
+            "these records do not name their table, so that nothing can be compared", "Leave out --if-superseded skip."
+        )
+    table, _ = dynamodb.describe_table(aws, table_name)
+    wire = await stack.enter_async_context(dynamodb.connect(aws, connections=4))
+    verdicts = Verdicts(path, wire, table.name, table.key, ignored(table.arn))
+    stack.callback(verdicts.close)
+    return verdicts
 
 
 def _verdict(last: bytes, now: bytes | None) -> Verdict:

@@ -18,18 +18,29 @@ from restrike.model.table import Key, KeySchema, canonical_key, sortable, typed_
 
 KEYS_PER_READ = 1_000
 
+_TABLE = "CREATE TABLE IF NOT EXISTS spool (position INTEGER PRIMARY KEY, key BLOB UNIQUE, sort_key BLOB)"
+
 _object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 class KeyFile:
     """The keys of a run on disk, each once: canonical forms, in the order of `position`."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA synchronous=OFF")  # a spool that is not whole is never used: `seal` ends it
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS spool (position INTEGER PRIMARY KEY, key BLOB UNIQUE, sort_key BLOB)"
-        )
+    def __init__(self, path: Path, *, new: bool = False) -> None:
+        """UsageError where one that is not `new` is not there: a run without its keys would seem to be complete."""
+        try:
+            if not new:
+                path.open("rb").close()
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA synchronous=OFF")  # it is of use only once it was kept whole, `running.spool`
+            if new:
+                self._db.execute(_TABLE)
+            else:
+                self._db.execute("SELECT position FROM spool LIMIT 1")
+        except (OSError, sqlite3.Error) as error:
+            raise UsageError(
+                f"the run's keys are not there: {path}: {error}", "Begin anew under another --run."
+            ) from None
 
     def __enter__(self) -> KeyFile:
         return self
@@ -84,7 +95,7 @@ def sort_bytes(schema: KeySchema, key: Key) -> bytes:
 
 def spool(target: Path, schema: KeySchema, keys: Iterator[Key], *, in_order: bool) -> tuple[int, str]:
     """Writes the keys to a new file, each once; returns their number and digest."""
-    with KeyFile(target) as file:
+    with KeyFile(target, new=True) as file:
         count = file.write((canonical_key(schema, key), sort_bytes(schema, key) if in_order else b"") for key in keys)
         if in_order:
             file.sort()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +17,19 @@ from restrike.aws.wire import Wire
 from restrike.model.report import Counts
 from restrike.model.selection import Selection, Strand, projected, strands
 from restrike.model.table import TableInfo
-from restrike.runs.ledger import Leftover, Place
+from restrike.running.run import Leftover
 from restrike.selecting.keyfile import KeyFile
+from restrike.selecting.pages import each, pages
 
-READERS = 8  # strands that are read at the same time
 QUEUED_UNITS = 2
 KEYS_PER_UNIT = 1_000
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far a strand is: behind that key (raw JSON), or done."""
+
+    after: bytes | None
+    done: bool
 
 
 class Unit:
@@ -34,9 +42,9 @@ class Unit:
         self.items = items
         self.after = after
         self.last = last
-        self.pending = 0
+        self.pending = -1  # jobs without an outcome; not known, and so not done, before its items became jobs
         self.counts = Counts()
-        self.fired: list[bytes] = []  # canonical keys, kept only where the stream is checked
+        self.fired: list[Any] = []  # the jobs that fired, kept only where the stream is checked
         self.failed: list[Leftover] = []
 
 
@@ -129,44 +137,38 @@ class Selector:
         self._decode = page_decoder({"sort": None, "value": None, **self._fields})
 
     async def run(self) -> None:
-        """Reads all strands, READERS at a time, then ends the queue."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(READERS):
-                group.create_task(self._reader())
+        """Reads all strands, some at a time, then ends the queue."""
+        await each(self._strands, self._read)
         await self.queue.put(None)
 
-    async def _reader(self) -> None:
-        # The strands come from one iterator: each reader takes the next when it is done with its own.
-        for strand in self._strands:
-            place = self._places.known.get(strand.id)
-            if place is not None and place.done:
-                continue
-            if self._limit.reached or self._stopping():
-                return
-            after = place.after if place is not None else None
-            if strand.operation == "Keys":
-                await self._read_keys(strand, after)
-            else:
-                await self._read_pages(strand, after)
+    async def _read(self, strand: Strand) -> bool:
+        place = self._places.known.get(strand.id)
+        if place is not None and place.done:
+            return True
+        if self._ends():
+            return False
+        read = self._read_keys if strand.operation == "Keys" else self._read_pages
+        await read(strand, place.after if place is not None else None)
+        return True
+
+    def _ends(self) -> bool:
+        return self._limit.reached or self._stopping()
 
     async def _read_pages(self, strand: Strand, after: bytes | None) -> None:
-        request = projected(strand, self._fields)
-        while not (self._limit.reached or self._stopping()):
-            if after is not None:
-                request["ExclusiveStartKey"] = msgspec.Raw(after)
-            page = self._decode(await self._wire.call(strand.operation, msgspec.json.encode(request)), strand.operation)
-            self.consumed_rcu += page.capacity_units
-            granted = self._limit.grant(len(page.items))
-            if granted < len(page.items):
-                items = page.items[:granted]
-                if items:
-                    # Any item's key is a place: a later run goes on behind the last one that the limit let through.
-                    await self._put(Unit(strand.id, items, self._key_of(items[-1]), last=False))
-                return
-            after = page.last_key
-            await self._put(Unit(strand.id, page.items, after, last=after is None))
-            if after is None:
-                return
+        found = pages(self._wire, strand.operation, projected(strand, self._fields), self._decode, after=after)
+        async with contextlib.aclosing(found):
+            async for page in found:
+                self.consumed_rcu += page.capacity_units
+                granted = self._limit.grant(len(page.items))
+                if granted < len(page.items):
+                    items = page.items[:granted]
+                    if items:
+                        # Any item's key is a place: a later run goes on behind the last one that the limit let through.
+                        await self._put(Unit(strand.id, items, self._key_of(items[-1]), last=False))
+                    return
+                await self._put(Unit(strand.id, page.items, page.last_key, last=page.last_key is None))
+                if self._ends():
+                    return
 
     def _key_of(self, item: Any) -> bytes:
         fields = {name: getattr(item, field) for field, name in self._place_fields.items()}
@@ -175,7 +177,7 @@ class Selector:
     async def _read_keys(self, strand: Strand, after: bytes | None) -> None:
         position = int(after) if after is not None else 0
         with KeyFile(self._keys_path) as keys:
-            while not (self._limit.reached or self._stopping()):
+            while not self._ends():
                 rows = keys.read(position, KEYS_PER_UNIT)
                 granted = self._limit.grant(len(rows))
                 if granted < len(rows):

@@ -1,36 +1,15 @@
-"""A folder of objects, on this machine's disk or in S3: create-only puts, conditional replacement, reads by range.
-
-The store itself is obstore's, but for writing on a local disk: that must be fsynced, and obstore does not.
-"""
+"""Objects under one prefix: create-only puts, conditional replacement, reads by range. obstore does the work."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from restrike.aws.session import CREDENTIALS_HINT, Aws
-from restrike.errors import (
-    AccessDenied,
-    BadCredentials,
-    NotFound,
-    RestrikeError,
-    Unreachable,
-    UsageError,
-)
-
-CREDENTIALS_FOR_S = 300.0  # how long S3's client may keep what botocore gave; botocore renews its own
-RETRY_FOR_S = 60.0
-LEFT_BEHIND_S = 3600.0
+from restrike.errors import AccessDenied, RestrikeError, Unreachable
 
 
 class Changed(Exception):
@@ -49,54 +28,13 @@ class Object(msgspec.Struct, frozen=True):
         return self.path.rpartition("/")[2]
 
 
-def open_store(uri: str, ask: Callable[[], Aws], *, create: bool = False) -> Store:
-    """The store of `s3://bucket/prefix` or of a folder; `create` makes the folder. `ask` is called only for S3."""
-    import obstore.store
-
-    if "://" not in uri:
-        return LocalFolder(Path(uri), create=create)
-    scheme, _, rest = uri.partition("://")
-    bucket, _, prefix = rest.strip("/").partition("/")
-    if scheme != "s3" or not bucket:
-        raise UsageError(f"{uri!r} is no place for an archive", "Give a folder, or s3://bucket/prefix.")
-    aws = ask()
-    if not aws.may_ask("s3"):
-        raise UsageError(
-            "the table is on this machine, and s3: would write to a bucket of an AWS account",
-            "Set AWS_ENDPOINT_URL_S3 to where the bucket is, or use a folder.",
-        )
-
-    def credentials() -> Any:
-        frozen = aws.credentials().get_frozen_credentials()
-        return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
-            "expires_at": datetime.now(UTC) + timedelta(seconds=CREDENTIALS_FOR_S),
-        }
-
-    endpoint = aws.configured_endpoint("s3")
-    config: Any = {"region": aws.region}
-    if endpoint is not None:
-        config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    store = obstore.store.S3Store(
-        bucket,
-        prefix=prefix or None,
-        config=config,
-        credential_provider=credentials,
-        client_options={"allow_http": True, "timeout": "60s", "connect_timeout": "5s"},
-        retry_config={"max_retries": 8, "retry_timeout": timedelta(seconds=RETRY_FOR_S)},
-    )
-    return Store(store, uri.rstrip("/"), bucket=bucket)
-
-
 class Store:
     """Objects under one prefix. Calls block: they are for threads. Errors are ours, each naming the object."""
 
-    def __init__(self, store: Any, uri: str, *, bucket: str = "") -> None:
+    def __init__(self, store: Any, uri: str) -> None:
+        """`store`: an obstore store."""
         self.uri = uri
         self._store = store
-        self._bucket = bucket
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,149 +131,22 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[bool]:
-        """On a local disk: whether this process alone holds that lock, inside the block. In S3 nothing is locked."""
+        """Whether this process alone holds that lock, inside the block. Where nothing can be locked, it does."""
         yield True
 
     def _problem(self, error: Exception, what: str) -> RestrikeError:
+        """That error of obstore's, or one that is ours already, as it is told to people."""
         import obstore.exceptions
 
         if isinstance(error, RestrikeError):
             return error
-        why = str(error).partition("\n")[0]
         if isinstance(error, obstore.exceptions.PermissionDeniedError):
-            return AccessDenied(f"{what}: access denied: {why}", "Allow s3:GetObject, PutObject, DeleteObject, List.")
-        if isinstance(error, obstore.exceptions.UnauthenticatedError):
-            return BadCredentials(f"{what}: {why}", CREDENTIALS_HINT)
-        if "NoSuchBucket" in str(error):
-            return NotFound(f"{what}: there is no bucket {self._bucket}", "Create it, or name another.")
-        if "AccessDenied" in str(error):
-            return AccessDenied(f"{what}: access denied: {why}", "Allow s3:GetObject, PutObject, DeleteObject, List.")
-        return Unreachable(f"{what}: {why}", "Is the endpoint right, and the network up?")
+            return AccessDenied(f"{what}: access denied: {first_line(error)}", "Mend its rights.")
+        return Unreachable(f"{what}: {first_line(error)}", "Is the endpoint right, and the network up?")
 
 
-class LocalFolder(Store):
-    """A folder of a local disk. What was written is on the disk, whole, or it is not there at all."""
-
-    def __init__(self, root: Path, *, create: bool) -> None:
-        import obstore.store
-
-        self._root = root.absolute()
-        try:
-            if create and not self._root.exists():
-                self._root.mkdir(parents=True, exist_ok=True)
-            if not self._root.is_dir():
-                what = "is no folder" if self._root.exists() else "is not there"
-                raise UsageError(f"{root} {what}", "Name the folder of an archive.")
-        except OSError as error:
-            raise UsageError(f"cannot make the folder {root}: {error.strerror}", "Name another.") from None
-        super().__init__(obstore.store.LocalStore(self._root), str(root))
-
-    def create(self, path: str, data: bytes) -> bool:
-        target = self._root / path
-        with self._written(target, data) as temporary:
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                return False
-            _sync_folder(target.parent)
-        return True
-
-    def replace(self, path: str, data: bytes, etag: str) -> str | None:
-        """As in S3, as long as all who replace it hold the same `lock`."""
-        target = self._root / path
-        now = self._etag(path)
-        if now != etag:
-            return None
-        with self._written(target, data) as temporary:
-            temporary.rename(target)
-            _sync_folder(target.parent)
-        return self._etag(path)
-
-    def _etag(self, path: str) -> str | None:
-        import obstore
-
-        try:
-            return str(obstore.head(self._store, path)["e_tag"])
-        except FileNotFoundError:
-            return None
-
-    @contextlib.contextmanager
-    def _written(self, target: Path, data: bytes) -> Iterator[Path]:
-        """The data in a file beside the target, on the disk; removed afterwards.
-
-        Its name ends in # and digits, which listings leave out."""
-        temporary = target.with_name(f"{target.name}#{os.getpid()}{threading.get_ident() % 10**6}")
-        try:
-            made = _make_folders(target.parent, self._root)
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            for folder in made:
-                _sync_folder(folder)
-            yield temporary
-        except OSError as error:
-            raise RestrikeError(
-                f"cannot write {target}: {error.strerror or error}",
-                "Make room, or mend its rights; then run the same command again: it goes on where it is.",
-            ) from None
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-    def delete(self, path: str) -> None:
-        super().delete(path)
-        folder = (self._root / path).parent
-        with contextlib.suppress(OSError):
-            _sync_folder(folder)
-            while folder != self._root:
-                folder.rmdir()  # only where it is empty
-                folder = folder.parent
-
-    @contextlib.contextmanager
-    def lock(self, path: str) -> Iterator[bool]:
-        target = self._root / path
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file = target.open("a+")
-        except OSError as error:
-            raise RestrikeError(
-                f"cannot write {target}: {error.strerror}", "Mend its rights, or name another folder."
-            ) from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-                return
-            yield True
-
-    def sweep(self, folder: str) -> None:
-        """Removes what a process that was killed left half-written there, an hour ago or more."""
-        for path in (self._root / folder).glob("*#*"):
-            if path.name.rpartition("#")[2].isdigit():
-                with contextlib.suppress(OSError):
-                    if time.time() - path.stat().st_mtime > LEFT_BEHIND_S:
-                        path.unlink()
-
-
-def _make_folders(folder: Path, root: Path) -> list[Path]:
-    """Makes the folder; returns those in which a new one has to be made durable."""
-    missing: list[Path] = []
-    while not folder.is_dir() and folder != root:
-        missing.append(folder)
-        folder = folder.parent
-    for each in reversed(missing):
-        each.mkdir(exist_ok=True)
-    return [each.parent for each in missing]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 class ObjectFile(io.RawIOBase):

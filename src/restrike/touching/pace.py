@@ -86,7 +86,7 @@ class Pace:
     def wcu_per_s(self) -> float:
         return self._wcu_per_s
 
-    async def take(self, items: int, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    async def take(self, items: int, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         """Returns when that many items may be written, or when `sleep` ends before its time."""
         self._adjust()
         now = self._clock()

@@ -1,0 +1,271 @@
+"""The functions of the public API, each with the command line's flags as keyword arguments.
+
+Spelled out, so that an editor shows them and a type checker holds callers to them; a test holds them to the flags.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from os import PathLike
+
+    from restrike.aws.settings import AwsSettings
+    from restrike.capturing.plan import CapturePlan
+    from restrike.model.flags import Flag
+    from restrike.model.record import Record
+    from restrike.replaying.plan import ReplayPlan
+    from restrike.running.run import Run
+    from restrike.touching.plan import TouchPlan
+
+
+def touch(
+    table: str,
+    *,
+    partition_key: str | None = None,
+    sort_key: str | None = None,
+    index: str | None = None,
+    date: str | None = None,
+    date_format: str | None = None,
+    tz: str | None = None,
+    all: bool = False,  # noqa: A002 - the flag's name
+    segments: int | None = None,
+    keys: str | None = None,
+    filter_expression: str | None = None,
+    expression_attribute_names: str | None = None,
+    expression_attribute_values: str | None = None,
+    limit: int | None = None,
+    marker: str | None = None,
+    counter: str | None = None,
+    api: Literal["partiql", "update-item"] | None = None,
+    ordered: bool = False,
+    concurrency: int | None = None,
+    rate: float | Literal["max"] | None = None,
+    max_wcu: float | None = None,
+    verify: bool | None = None,
+    verify_timeout_s: float | None = None,
+    run: str | None = None,
+    expect_account: str | None = None,
+    force: bool = False,
+    ledger: str | PathLike[str] | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+) -> TouchPlan:
+    """Plans a touch of a table's items; `plan.execute()` carries it out and returns a TouchReport."""
+    values = locals()
+    from restrike.selecting import request as selecting
+    from restrike.touching.plan import plan
+    from restrike.touching.request import FLAGS, TouchRequest
+
+    selection = selecting.SelectionRequest(**_given(selecting.FLAGS, values))
+    return plan(TouchRequest(table=table, selection=selection, aws=_aws(values), **_given(FLAGS, values)))
+
+
+def replay(
+    source: str,
+    to: str,
+    *,
+    partition_key: str | None = None,
+    sort_key: str | None = None,
+    index: str | None = None,
+    date: str | None = None,
+    date_format: str | None = None,
+    tz: str | None = None,
+    all: bool = False,  # noqa: A002 - the flag's name
+    segments: int | None = None,
+    keys: str | None = None,
+    filter_expression: str | None = None,
+    expression_attribute_names: str | None = None,
+    expression_attribute_values: str | None = None,
+    as_event: Literal["INSERT", "MODIFY", "REMOVE"] | None = None,
+    old_image: bool | None = None,
+    follow: bool = False,
+    since: str | None = None,
+    until: str | None = None,
+    last: str | None = None,
+    key: str | None = None,
+    event: str | None = None,
+    pattern: str | None = None,
+    where: str | None = None,
+    limit: int | None = None,
+    allow_gaps: bool = False,
+    batch_size: int | None = None,
+    max_payload: int | None = None,
+    retries: int | None = None,
+    bisect: bool | None = None,
+    report_batch_item_failures: bool | None = None,
+    max_age_s: float | None = None,
+    parallel: int | None = None,
+    rate: float | None = None,
+    max_failures: int | None = None,
+    on_failure: str | None = None,
+    if_superseded: Literal["send", "skip"] | None = None,
+    ignore_attributes: str | None = None,
+    event_id: Literal["keep", "fresh"] | None = None,
+    events: bool = False,
+    timeout_s: float | None = None,
+    run: str | None = None,
+    ledger: str | PathLike[str] | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+) -> ReplayPlan:
+    """Plans a replay of a source's records to one target; `plan.execute()` delivers them and returns a ReplayReport."""
+    values = locals()
+    from restrike import sources, targets
+    from restrike.replaying import filters
+    from restrike.replaying.plan import plan
+    from restrike.replaying.request import FLAGS, ReplayRequest
+
+    return plan(
+        ReplayRequest(
+            source=source,
+            to=to,
+            filters=filters.FilterRequest(**_given(filters.FLAGS, values)),
+            source_options=_given(sources.flags(), values),
+            target_options=_given(targets.flags(), values),
+            aws=_aws(values),
+            **_given(FLAGS, values),
+        )
+    )
+
+
+def records(
+    source: str,
+    *,
+    partition_key: str | None = None,
+    sort_key: str | None = None,
+    index: str | None = None,
+    date: str | None = None,
+    date_format: str | None = None,
+    tz: str | None = None,
+    all: bool = False,  # noqa: A002 - the flag's name
+    segments: int | None = None,
+    keys: str | None = None,
+    filter_expression: str | None = None,
+    expression_attribute_names: str | None = None,
+    expression_attribute_values: str | None = None,
+    as_event: Literal["INSERT", "MODIFY", "REMOVE"] | None = None,
+    old_image: bool | None = None,
+    follow: bool = False,
+    since: str | None = None,
+    until: str | None = None,
+    last: str | None = None,
+    key: str | None = None,
+    event: str | None = None,
+    pattern: str | None = None,
+    where: str | None = None,
+    limit: int | None = None,
+    allow_gaps: bool = False,
+    ledger: str | PathLike[str] | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+) -> Iterator[Record]:
+    """The records of a source that pass the window and filters; nothing is delivered and nothing is kept."""
+    values = locals()
+    from restrike import sources
+    from restrike.replaying import filters
+    from restrike.replaying.records import read_records
+    from restrike.replaying.request import ReplayRequest
+
+    return read_records(
+        ReplayRequest(
+            source=source,
+            to="-",
+            filters=filters.FilterRequest(**_given(filters.FLAGS, values)),
+            source_options=_given(sources.flags(), values),
+            allow_gaps=allow_gaps,
+            ledger=_text(ledger),
+            aws=_aws(values),
+        )
+    )
+
+
+def capture(
+    table: str,
+    to: str,
+    *,
+    since: str | None = None,
+    follow: bool = False,
+    flush_seconds: float | None = None,
+    flush_mb: float | None = None,
+    poll_seconds: float | None = None,
+    ledger: str | PathLike[str] | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+) -> CapturePlan:
+    """Plans a capture of a table's stream into an archive; `plan.execute()` carries it out and returns a CaptureReport.
+
+    Needs the extra `archive`.
+    """
+    values = locals()
+    from restrike.archive import require_packages
+
+    require_packages()
+    from restrike.capturing.plan import plan
+    from restrike.capturing.request import FLAGS, CaptureRequest
+
+    return plan(CaptureRequest(table=table, to=to, follow=follow, aws=_aws(values), **_given(FLAGS, values)))
+
+
+def runs(*, ledger: str | PathLike[str] | None = None) -> list[Run]:
+    """The runs that a ledger knows, the newest first; a ledger that is not there has none."""
+    from restrike.running.ledger import Ledger, ledger_path
+
+    with Ledger(ledger_path(_text(ledger)), read_only=True) as book:
+        return book.runs()
+
+
+def resume(
+    name: str,
+    *,
+    ledger: str | PathLike[str] | None = None,
+    limit: int | None = None,
+    rate: float | Literal["max"] | None = None,
+    max_wcu: float | None = None,
+    verify: bool | None = None,
+    concurrency: int | None = None,
+    parallel: int | None = None,
+    retries: int | None = None,
+    max_failures: int | None = None,
+    profile: str | None = None,
+    force: bool = False,
+) -> TouchPlan | ReplayPlan | CapturePlan:
+    """The plan that goes on with a run as it was planned, but for what is given here; `plan.execute()` carries it out.
+
+    UsageError where the run is complete, where its verb has no such setting, or where this restrike does not know it.
+    """
+    values = locals()
+    from restrike.running.flags import RESUME
+    from restrike.running.ledger import Ledger, ledger_path
+    from restrike.verbs import plan_to_resume
+
+    path = ledger_path(_text(ledger))
+    with Ledger(path, read_only=True) as book:
+        run = book.get(name)
+    plan: TouchPlan | ReplayPlan | CapturePlan = plan_to_resume(run, path, _given(RESUME, values))
+    return plan
+
+
+def _given(flags: Iterable[Flag], values: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that were given, by the fields that those flags fill."""
+    from restrike.model.flags import given
+
+    found = given(flags, values)
+    return found | {"ledger": _text(found["ledger"])} if "ledger" in found else found
+
+
+def _aws(values: dict[str, Any]) -> AwsSettings:
+    from restrike.aws.settings import FLAGS, AwsSettings
+
+    return AwsSettings(**_given(FLAGS, values))
+
+
+def _text(path: str | PathLike[str] | None) -> str | None:
+    import os
+
+    return None if path is None else os.fspath(path)

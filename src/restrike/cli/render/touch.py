@@ -1,0 +1,97 @@
+"""How a touch looks: its plan, its progress, its report."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from restrike.cli.render import Look
+from restrike.cli.render.progress import ProgressLine
+from restrike.cli.render.rows import Rows, stderr
+from restrike.cli.render.streams import say
+from restrike.model.numbers import duration, money
+
+if TYPE_CHECKING:
+    from restrike.model.plan import TouchPlanData
+    from restrike.model.report import TouchReport
+    from restrike.touching.progress import TouchProgress
+
+
+def show_plan(plan: TouchPlanData) -> None:
+    """The plan for people, on stderr; the command that executes it stands last."""
+    row = Rows()
+    row("table", f"{plan.table_arn}")
+    row("account", f"{plan.account}, Region {plan.region}, endpoint {plan.endpoint}")
+    row("selection", plan.selection)
+    count = "unknown" if plan.items.count is None else f"{plan.items.count:,}"
+    row("items", f"{count} ({plan.items.how})")
+    for number, key in enumerate(plan.sample_keys):
+        row("for example" if number == 0 else "", key)
+    if plan.mode == "marker":
+        row("already", f"{plan.sample_already} of {plan.sample_size} sampled items bear this run's name")
+        row("writes", f"attribute {plan.attribute} = {plan.run!r}")
+    else:
+        row("writes", f"attribute {plan.attribute} + 1")
+    estimate = plan.estimate
+    if estimate.wru is not None:
+        reads = f", {estimate.rru:g} read units" if estimate.rru is not None else ""
+        row("capacity", f"{estimate.wru:,.0f} write units{reads}")
+    if estimate.usd is not None:
+        row("money", f"{money(estimate.usd)} (prices of us-east-1, {plan.prices_as_of})")
+    if estimate.seconds is not None:
+        row("duration", f"{duration(estimate.seconds)} at {plan.rate}")
+    if plan.seconds_one_partition is not None:
+        row("", f"not under {duration(plan.seconds_one_partition)}: one partition key takes 1,000 WCU/s")
+    row("stream", f"{plan.view_type}; readers: {plan.readers}")
+    row("proof", ("yes: " if plan.verify else "no: ") + plan.verify_why)
+    signs = {True: "fires", False: "does not fire", None: "unknown"}
+    for consumer in plan.consumers:
+        row("consumer", f"{consumer.name}: {signs[consumer.fires]}; {consumer.why}")
+    row("consumers", plan.consumers_note)
+    row.warnings(plan.warnings)
+    row.show()
+    say("Nothing was written. To do it:")
+    say(f"  {plan.command}")
+
+
+def progress_text(progress: TouchProgress, total: int | None) -> str:
+    counts = progress.counts
+    parts = [f"{progress.phase} {counts.selected:,}" + (f" of {total:,}" if total else "")]
+    parts.append(f"{counts.fired:,} fired")
+    if progress.seen is not None:
+        parts.append(f"{progress.seen:,} seen")
+    parts.append(f"{progress.items_per_s:,.0f} items/s")
+    if total and progress.items_per_s > 0 and progress.phase == "touching":
+        parts.append(f"{duration(max(0, total - counts.selected) / progress.items_per_s)} left")
+    if progress.throttles:
+        parts.append(f"{progress.throttles:,} throttles")
+    return ", ".join(parts)
+
+
+def show_report(report: TouchReport) -> None:
+    """The report for people, on stderr."""
+    seen = "" if report.seen is None else f", {report.seen:,} seen on the stream"
+    if report.seen_at_most is not None:
+        seen = f", at most {report.seen_at_most:,} seen on the stream"
+    with contextlib.suppress(OSError):
+        stderr().print(
+            f"[bold]{report.state.lower()}[/] {report.run}: {report.selected:,} selected, {report.fired:,} fired{seen};"
+            f" {report.already:,} already, {report.gone:,} gone, {report.changed:,} changed, {report.failed:,} failed; "
+            f"{duration(report.elapsed_s)}, {report.items_per_s:,.0f} items/s",
+            soft_wrap=True,
+        )
+    for note in report.notes:
+        say(f"note: {note}")
+    if report.leftover:
+        say(f"{report.leftover:,} left over: restrike runs show {report.run} --leftover")
+
+
+def headline(plan: TouchPlanData) -> str:
+    return f"run {plan.run}: {plan.selection} of {plan.table_arn}"
+
+
+def _progress(plan: TouchPlanData) -> ProgressLine[TouchProgress]:
+    return ProgressLine(lambda progress: progress_text(progress, plan.total))
+
+
+LOOK = Look(show_plan, headline, _progress, show_report)

@@ -1,0 +1,39 @@
+"""The flags of every verb that makes runs."""
+
+from __future__ import annotations
+
+from restrike.model.flags import Flag
+
+LEDGER = Flag(
+    "--ledger",
+    "The ledger's file.",
+    "run",
+    metavar="PATH",
+    default="in the state folder",
+    variable="RESTRIKE_LEDGER",
+    completes="file",
+)
+EXPECT_ACCOUNT = Flag(
+    "--expect-account", "Refuse any other AWS account.", "run", metavar="ID", variable="RESTRIKE_EXPECT_ACCOUNT"
+)
+
+
+FORCE = Flag("--force", "Run beside another run on the table.", "run", "switch")
+RESUME = (
+    Flag("--limit", "End when the whole run has dealt with so many.", "run", "integer", metavar="N"),
+    Flag("--rate", "Items or records a second; max, of a touch.", "pace", "rate", metavar="N|max"),
+    Flag("--max-wcu", "Of a touch: write units a second.", "pace", "number", metavar="N"),
+    Flag("--concurrency", "Of a touch: requests under way at once.", "pace", "integer", metavar="N"),
+    Flag("--parallel", "Of a replay: lanes.", "pace", "integer", metavar="N"),
+    Flag("--retries", "Of a replay: tries after the first.", "deliver", "integer", metavar="N"),
+    Flag("--max-failures", "Of a replay: stop when more records were given up.", "deliver", "integer", metavar="N"),
+    Flag("--verify", "Of a touch: look for each record on the stream.", "prove", "toggle"),
+    Flag("--profile", "Profile of the shared AWS config.", "aws", metavar="NAME"),
+    FORCE,
+)
+"""What a run may go on with otherwise. Each verb says which of them it takes."""
+
+
+def run_flag(default: str) -> Flag:
+    """`--run`, and the name that a run has without it."""
+    return Flag("--run", "Name of the run.", "run", metavar="NAME", default=default, completes="run")

@@ -1,0 +1,77 @@
+"""The source `jsonl:PATH` or `-`: records in a file, as GetRecords or Lambda has them, one JSON value after another."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restrike.errors import UsageError
+from restrike.model.flags import Flag
+from restrike.model.uri import STANDARD_INPUT, Uri
+from restrike.sources import Opening, Resolved
+
+if TYPE_CHECKING:
+    from restrike.model.record import Fidelity
+    from restrike.sources.jsonl.reading import JsonlSource
+
+SPOOL = "source.jsonl"
+"""In the run's folder: what came on standard input."""
+_CHUNK_BYTES = 1 << 20
+
+
+class JsonlKind:
+    """A file of records; `-` is standard input."""
+
+    scheme = "jsonl"
+    form = "jsonl:PATH or - for standard input"
+    flags: tuple[Flag, ...] = ()
+    has_table = False
+    has_time = True
+    ordered = True
+    fidelity: Fidelity = "exact"
+
+    def parse(self, text: str, folder: Path) -> Uri:
+        path = text.removeprefix("jsonl:")
+        if path == STANDARD_INPUT:
+            return Uri("jsonl", STANDARD_INPUT, STANDARD_INPUT)
+        return Uri("jsonl", str(folder / path), text)
+
+    def endless(self, options: Mapping[str, Any]) -> bool:
+        return False
+
+    async def resolve(self, uri: Uri, options: Mapping[str, Any], opening: Opening) -> Resolved:
+        """Standard input goes onto disk before anything is delivered, so that the run can go on."""
+        import asyncio
+
+        if uri.rest != STANDARD_INPUT or opening.once:
+            return Resolved()
+        size_bytes, digest = await asyncio.to_thread(_spool, opening.folder / SPOOL)
+        return Resolved(identity={"standard input": f"{size_bytes:,} bytes with the digest {digest[:16]}"})
+
+    def open(self, uri: Uri, resolved: Resolved, opening: Opening) -> JsonlSource:
+        from restrike.sources.jsonl.reading import JsonlSource
+
+        spooled = uri.rest == STANDARD_INPUT and not opening.once
+        return JsonlSource(str(opening.folder / SPOOL) if spooled else uri.rest, named=uri)
+
+    def permissions(self, uri: Uri) -> tuple[str, ...]:
+        return ()
+
+
+def _spool(path: Path) -> tuple[int, str]:
+    """Standard input into that file; returns its bytes and the SHA-256 of it."""
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        with path.open("wb") as file:
+            while chunk := sys.stdin.buffer.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size_bytes += file.write(chunk)
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"standard input cannot be read: {error}", "Give a file: jsonl:PATH.") from None
+    return size_bytes, digest.hexdigest()
+
+
+KIND = JsonlKind()

@@ -1,0 +1,248 @@
+"""The source `stream:TABLE`, or the ARN of a stream: exact records, as far back as the stream remembers, 24 hours.
+
+A stream that was switched off stays readable under its ARN for those 24 hours; a table that was switched off and on
+again has two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from restrike.aws import dynamodb, streams
+from restrike.aws.pages import AFTER_START_S, COARSE_STAMP_S, Extent, Manner, Pages
+from restrike.aws.session import Aws
+from restrike.aws.streams import RETENTION_S, Start, StreamInfo
+from restrike.aws.walk import SIDE_BY_SIDE
+from restrike.aws.wire import Wire
+from restrike.errors import AwsError, SourceLacks, UsageError
+from restrike.model.record import Fidelity, Record, read_record
+from restrike.model.window import Gap, Window
+from restrike.sources import SourceInfo
+from restrike.sources.stream.arn import stream_region
+
+LOOK_PAGES = 25
+
+
+class StreamSource:
+    """The records of one stream, shards side by side, each after its parent.
+
+    Without `follow` a shard is at its end when it is closed and read; at the first record that was created after
+    the source was opened, by the service's clock (that record and what follows is left out, whatever came before is
+    in); or, while it is open, after five empty pages over at least 3 seconds. `ended` counts which it was.
+
+    With `follow` it goes on until it is cancelled, until the window's end, or until the stream is switched off and
+    read. `start_latest` begins at the newest end. Who resumes such a run gives the `started_s` that the first part
+    had as its attribute (epoch seconds by the service's clock): a shard without a place is read from there.
+
+    Skipping: with a lower bound the shards are asked for AT_TIMESTAMP, and where the service has none, what is older
+    is read and left out. No shard is passed over because of its id or its age: how long a shard lives is not
+    promised, and AT_TIMESTAMP on a closed one costs one or two calls.
+
+    A place is the sequence number. `gaps` names what the stream has forgotten of what was asked: records that were
+    trimmed before they were read, shards with a place that are gone, and the time before the stream's memory.
+    What is gone and lies before the window is no gap. Whether gaps are an error is for the caller's report.
+
+    Throttles and silence are borne for 5 minutes beyond the retries of a call; then they are an AwsError.
+    """
+
+    fidelity: Fidelity = "exact"
+
+    def __init__(
+        self,
+        aws: Aws,
+        table_or_arn: str,
+        *,
+        follow: bool = False,
+        start_latest: bool = False,
+        started_s: float | None = None,
+    ) -> None:
+        if start_latest and not follow:
+            raise UsageError("a stream is read from its newest end only to follow it", "Add --follow.")
+        self.uri = table_or_arn if stream_region(table_or_arn) is not None else f"stream:{table_or_arn}"
+        self.ended = ""
+        self.gaps: list[Gap] = []
+        self.drained: set[str] = set()
+        self.started_s = started_s
+        self._resumed = started_s is not None
+        self._aws = aws
+        self._name = table_or_arn
+        self._follow = follow
+        self._start_latest = start_latest
+        self._wire: Wire | None = None
+        self._info: StreamInfo | None = None
+        self._opened_s = 0.0
+        self._clock_offset_s = 0.0
+
+    async def __aenter__(self) -> Self:
+        self._info = await asyncio.to_thread(self._describe)
+        if self.started_s is None:
+            self.started_s = self._opened_s
+        self._wire = streams.connect(self._aws, connections=SIDE_BY_SIDE + 2)
+        await self._wire.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._wire is not None:
+            await self._wire.__aexit__(kind, error, trace)
+
+    @property
+    def info(self) -> StreamInfo:
+        """What the service says of the stream. Only inside."""
+        assert self._info is not None, "use the source as a context manager"
+        return self._info
+
+    def _describe(self) -> StreamInfo:
+        arn = self._name
+        region = stream_region(arn)
+        if region is None:
+            arn = self._stream_of_table(arn)
+        elif region != self._aws.region and self._aws.configured_endpoint("dynamodbstreams") is None:
+            raise UsageError(
+                f"the stream is in {region}, and the Region is {self._aws.region}", f"Add --region {region}."
+            )
+        info, now = streams.describe_stream(self._aws, arn)
+        self._opened_s = now.timestamp()
+        self._clock_offset_s = self._opened_s - time.time()
+        return info
+
+    def _stream_of_table(self, name: str) -> str:
+        table, _ = dynamodb.describe_table(self._aws, name)
+        if table.stream_arn is not None:
+            return table.stream_arn
+        try:
+            old = streams.streams_of(self._aws, table.name)
+        except AwsError:
+            old = []  # only a hint is lost
+        hint = (
+            f"It was switched off. For 24 hours it can be read by its ARN: {old[0]}"
+            if old
+            else f"Read the items as they are now: table:{table.name}."
+        )
+        raise SourceLacks(f"table {table.name} has no stream", hint)
+
+    async def look(self, window: Window) -> SourceInfo:
+        """Counts what is there: at most 25 pages, each shard up to its first empty page."""
+        info = self.info
+        warnings = self._warnings(window)
+        told = SourceInfo(
+            how="it is followed: nobody knows how many will come",
+            table_name=info.table_name or None,
+            stream_arn=info.arn,
+            view_type=info.view_type,
+            readers=streams.ONE_MORE_READER,
+            warnings=warnings,
+        )
+        if self._follow:
+            return told
+        pages, count = 0, 0
+        first_s: float | None = None
+        last_s: float | None = None
+        at_least = False
+        walk = self._walk({}, window, [], looking=True)
+        async with contextlib.aclosing(walk.pages({})) as found:
+            async for page in found:
+                if not page.records:
+                    continue
+                held = [record.created_s for record in page.records if window.holds(record.created_s)]
+                if held:
+                    count += len(held)
+                    first_s = min(held) if first_s is None else min(first_s, *held)
+                    last_s = max(held) if last_s is None else max(last_s, *held)
+                pages += 1
+                if pages == LOOK_PAGES:
+                    at_least = True
+                    break
+        return msgspec.structs.replace(
+            told,
+            count=count,
+            at_least=at_least,
+            how=f"read in {pages} pages, each shard up to its first empty one",
+            first_s=first_s,
+            last_s=last_s,
+            expires_s=first_s + RETENTION_S if first_s is not None else None,
+        )
+
+    def _warnings(self, window: Window) -> tuple[tuple[str, str], ...]:
+        found: list[tuple[str, str]] = []
+        before = self._before_memory(window)
+        if before is not None:
+            found.append(("window-before-stream", f"{before.why}; older records are not to be had from here"))
+        if self.info.status != "ENABLED":
+            found.append(("stream-switched-off", f"the stream is {self.info.status}: it can be read for 24 hours more"))
+        return tuple(found)
+
+    def _before_memory(self, window: Window) -> Gap | None:
+        """The part of the window that lies before what any stream remembers."""
+        horizon_s = self._opened_s - RETENTION_S
+        created_s = self.info.created_s
+        from_s = max(window.since_s, created_s or 0.0) if window.since_s is not None else horizon_s
+        if from_s >= horizon_s - COARSE_STAMP_S:
+            return None
+        return Gap("", from_s, horizon_s, "the window begins before the 24 hours that a stream remembers")
+
+    async def read(self, after: Mapping[str, int], window: Window) -> AsyncGenerator[list[Record], None]:
+        self.gaps = []
+        self.drained = set()
+        self.ended = "stopped before its end"
+        if not after and (before := self._before_memory(window)) is not None:
+            self.gaps.append(before)
+        walk = self._walk(after, window, self.gaps)
+        async with contextlib.aclosing(walk.pages(after)) as pages:
+            async for page in pages:
+                if page.records:
+                    yield page.records
+                if page.last:  # and what it gave was taken: the next one is asked for
+                    self.drained.add(page.shard)
+        self.ended = walk.why()
+
+    def _walk(
+        self,
+        after: Mapping[str, int],
+        window: Window,
+        gaps: list[Gap],
+        *,
+        looking: bool = False,
+    ) -> Pages:
+        assert self._wire is not None, "use the source as a context manager"
+        assert self.started_s is not None
+        latest = self._start_latest and window.since_s is None
+        since_s = self.started_s if latest else window.since_s
+        first_time = not self._resumed and not after
+        otherwise = Start(latest=True) if latest and first_time else Start(at_s=since_s)
+        bounds = [] if self._follow else [self._opened_s]
+        bounds += [] if window.until_s is None else [window.until_s]
+        self._resumed = True  # a second reading of this source begins where the first did
+        # What the stream has forgotten is at least 24 hours old.
+        forgets_only_older = (
+            window.since_s is not None and window.since_s > self._opened_s - RETENTION_S + COARSE_STAMP_S
+        )
+        return Pages(
+            self._wire,
+            self.info.arn,
+            streams.records_decoder(msgspec.Raw),
+            self._records,
+            Extent(
+                otherwise=otherwise,
+                since_s=since_s,
+                stop_s=min(bounds) + AFTER_START_S if bounds else None,
+                follow=self._follow,
+                clock_offset_s=self._clock_offset_s,
+            ),
+            Manner(quiet_pages=1, quiet_s=0.0) if looking else None,
+            gaps=gaps,
+            loses=lambda _: not forgets_only_older,
+        )
+
+    def _records(self, shard_id: str, raws: list[Any]) -> tuple[list[Record], float]:
+        arn = self.info.arn
+        found = [read_record(raw, shard=shard_id, place=None, stream_arn=arn, fidelity="exact") for raw in raws]
+        return found, max(record.created_s for record in found)

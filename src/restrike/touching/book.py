@@ -1,0 +1,278 @@
+"""What a touch keeps: noted in memory at once, made durable together by the next `save`.
+
+A save is one transaction that is consistent in itself: the places, the counts up to those places, what is left over,
+the places in the stream and the keys that are still awaited there. Memory gives up what a save wrote only when that
+is committed: after one that failed everything stands as it was, and the next one writes all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol, cast
+
+import msgspec
+
+from restrike.model.report import Counts
+from restrike.running.ledger import Ledger
+from restrike.running.run import Leftover, Run
+from restrike.selecting.read import Place, Places
+from restrike.touching.tables import IntentTable, KeyTable
+from restrike.touching.write import OutcomeName, count
+
+MAX_KEYS_IN_MEMORY = 50_000  # of each kind that are not saved, and as many that are; some 5 MB each
+KEYS_PER_QUESTION = 500
+
+
+class _Part(Protocol):
+    @property
+    def unsaved(self) -> int: ...
+    def write(self) -> None: ...
+    def saved(self) -> None: ...
+
+
+class Saved(msgspec.Struct):
+    """The counts of a run in the ledger: what is shown, of that what units tell that are done, and the proof's.
+
+    `unanswered` are writes that were seen, though their answer was lost: in `counts` they fired, in `of_units` not.
+    """
+
+    counts: Counts = msgspec.field(default_factory=Counts)
+    of_units: Counts = msgspec.field(default_factory=Counts)
+    seen: int | None = None
+    consumed_wcu: float | None = None
+    unanswered: int = 0
+
+
+READ, STREAM = "read", "stream"
+"""Kinds of places: in the selection, and in the stream. The latter outlast a beginning anew: what the run fired before
+them is not to be counted again."""
+_place = msgspec.json.Decoder(Place)
+
+
+class Book:
+    """The book of one run, from where an earlier part of it stopped. All that touch tells the ledger goes through it.
+
+    `counts` are those of the units that are done; of them `selected` is how many items they had. `seen` is None
+    where the run does without proof.
+    """
+
+    def __init__(self, ledger: Ledger, run: Run, *, proving: bool) -> None:
+        saved = msgspec.json.decode(run.counts, type=Saved)
+        self.run = run
+        self.proving = proving
+        self.places = Places({name: _place.decode(raw) for name, raw in ledger.places(run.name, READ).items()})
+        self.stream_places = {name: raw.decode() for name, raw in ledger.places(run.name, STREAM).items()}
+        self.counts = saved.of_units
+        self.seen = saved.seen or 0
+        self.consumed_wcu = saved.consumed_wcu
+        self.leftovers: list[Leftover] = []  # that are not saved
+        self._ledger = ledger
+        self._stream_moved: dict[str, str] = {}
+        self._parts: list[_Part] = []
+
+    @property
+    def folder(self) -> Path:
+        return self._ledger.folder(self.run.name)
+
+    def keys(self, kind: str) -> KeySet:
+        """The run's keys of that kind, part of this book from now on."""
+        keys = KeySet(KeyTable(self._ledger, self.run.name, kind))
+        self._parts.append(keys)
+        return keys
+
+    def intents(self) -> Intents:
+        """The run's write-ahead, part of this book from now on."""
+        intents = Intents(self, IntentTable(self._ledger, self.run.name))
+        self._parts.append(intents)
+        return intents
+
+    def stream_read(self, shard_id: str, sequence_number: str) -> None:
+        """The records of that shard are ticked off up to there."""
+        self.stream_places[shard_id] = self._stream_moved[shard_id] = sequence_number
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much is unsaved that memory should not hold more."""
+        return any(part.unsaved > MAX_KEYS_IN_MEMORY for part in self._parts)
+
+    def save(
+        self, totals: Counts, unanswered: int, elapsed_s: float, give_up: Callable[[], None] | None = None
+    ) -> None:
+        """Makes durable what was noted. `totals` are the counts to be shown, with those of units that are not done, and
+        with `unanswered` writes as fired.
+
+        `give_up`, at the end of a run that did all it was to do, makes left over what is still awaited.
+        """
+        name = self.run.name
+        with self._ledger.transaction():
+            for part in self._parts:
+                part.write()
+            if give_up is not None:
+                give_up()
+            seen = self.seen if self.proving else None
+            counts = msgspec.json.encode(Saved(totals, self.counts, seen, self.consumed_wcu, unanswered))
+            self._ledger.set_counts(name, counts, elapsed_s)
+            self._ledger.add_leftovers(name, self.leftovers)
+            places = {strand: msgspec.json.encode(place) for strand, place in self.places.moved.items()}
+            self._ledger.set_places(name, READ, places)
+            self._ledger.set_places(name, STREAM, {shard: at.encode() for shard, at in self._stream_moved.items()})
+        for part in self._parts:
+            part.saved()
+        self.leftovers.clear()
+        self.places.moved.clear()
+        self._stream_moved.clear()
+
+    def count_leftovers(self) -> int:
+        return self._ledger.count_leftovers(self.run.name)
+
+
+class KeySet:
+    """A set of canonical keys that grows and shrinks in memory, and is durable as it was at the last save.
+
+    What is saved stays in memory too as long as it is not too much; only then is the ledger asked for it.
+    """
+
+    def __init__(self, table: KeyTable) -> None:
+        self._table = table
+        self._fresh: set[bytes] = set()
+        self._gone: set[bytes] = set()  # saved, and taken out since
+        self._on_disk = len(table)
+        self._saved: set[bytes] | None = None  # on disk and not gone; None where that is too much
+        if self._on_disk <= MAX_KEYS_IN_MEMORY:
+            self._saved = set(table.all()) if self._on_disk else set()
+
+    def __len__(self) -> int:
+        return len(self._fresh) + self._on_disk - len(self._gone)
+
+    @property
+    def unsaved(self) -> int:
+        return len(self._fresh) + len(self._gone)
+
+    def add(self, keys: set[bytes]) -> None:
+        if self._on_disk:
+            back = keys & self._gone
+            if back:
+                self._gone -= back
+                if self._saved is not None:
+                    self._saved |= back
+                keys = keys - back
+            keys = keys - self._stored(keys)
+        self._fresh |= keys
+
+    def take(self, keys: set[bytes]) -> set[bytes]:
+        """Takes those keys out; returns the ones that were in."""
+        found = keys & self._fresh
+        self._fresh -= found
+        if self._on_disk and len(found) < len(keys):
+            stored = self._stored(keys - found)
+            self._gone |= stored
+            if self._saved is not None:
+                self._saved -= stored
+            found |= stored
+        return found
+
+    def _stored(self, keys: set[bytes]) -> set[bytes]:
+        """Those of the keys that are on disk and not gone."""
+        if self._saved is not None:
+            return keys & self._saved
+        asked = list(keys - self._gone)
+        stored: set[bytes] = set()
+        for first in range(0, len(asked), KEYS_PER_QUESTION):
+            stored |= self._table.having(asked[first : first + KEYS_PER_QUESTION])
+        return stored
+
+    def write(self) -> None:
+        self._table.remove(self._gone)
+        self._table.add(self._fresh)
+
+    def saved(self) -> None:
+        self._on_disk += len(self._fresh) - len(self._gone)
+        if self._on_disk > MAX_KEYS_IN_MEMORY:
+            self._saved = None
+        elif self._saved is not None:
+            self._saved |= self._fresh
+        elif not self._on_disk:
+            self._saved = set()
+        self._fresh = set()
+        self._gone = set()
+
+    def give_up(self, code: str, message: str) -> None:
+        """Inside a transaction, and written: all of it becomes left over."""
+        self._table.move_to_leftovers(code, message)
+
+
+class Intents:
+    """A counter's write-ahead: (key, number before, number after), what became of each, and which were seen.
+
+    `counts` are the outcomes of this time that the run is executed (its epoch), also of its earlier parts.
+    """
+
+    def __init__(self, book: Book, table: IntentTable) -> None:
+        self._book = book
+        self._table = table
+        self.epoch = book.run.epoch
+        self._mine: set[bytes] = set()  # keys that this process has taken on, until their outcome is saved
+        self._outcomes: list[tuple[bytes, OutcomeName]] = []
+        self._shown: list[tuple[bytes, str]] = []
+        self.counts = Counts()
+        for name, number in self._table.outcomes(self.epoch).items():
+            count(self.counts, cast(OutcomeName, name), number)
+        book.seen, self.awaited = self._table.seen(self.epoch)
+
+    def is_mine(self, key: bytes) -> bool:
+        """Whether this process is about to write it, or has and that is not saved yet: later `known` tells."""
+        return key in self._mine
+
+    def known(self, keys: Iterable[bytes]) -> dict[bytes, tuple[str | None, str, int, OutcomeName | None]]:
+        """What the run knows of those keys: (before, after, epoch, outcome)."""
+        found = self._table.known(keys)
+        return cast(dict[bytes, tuple[str | None, str, int, OutcomeName | None]], found)
+
+    def intend(self, new: Iterable[tuple[bytes, str | None, str]], *, instead_of: Iterable[bytes]) -> None:
+        """Durable when it returns. A key that is known keeps what it has, but for those of `instead_of`."""
+        self._table.intend(self.epoch, new, instead_of=instead_of)
+
+    def take_on(self, keys: Iterable[bytes]) -> None:
+        self._mine.update(keys)
+
+    def settle(self, key: bytes, name: OutcomeName) -> None:
+        self._outcomes.append((key, name))
+        count(self.counts, name)
+
+    def recover(self, key: bytes, name: OutcomeName, *, counted: bool) -> None:
+        """What became of a killed process's write. It counts where it was written this time."""
+        self._mine.add(key)
+        self._outcomes.append((key, name))
+        if counted:
+            count(self.counts, name)
+
+    def shown(self, key: bytes, number: str) -> None:
+        """A record of that item with that number stands on the stream."""
+        self._shown.append((key, number))
+
+    @property
+    def stale(self) -> bool:
+        return bool(self._shown)
+
+    @property
+    def unsaved(self) -> int:
+        return max(len(self._outcomes), len(self._shown))
+
+    def write(self) -> None:
+        if not self._outcomes and not self._shown:
+            return
+        self._table.settle(self._outcomes)
+        self._table.mark_seen(self._shown)
+        if self._book.proving:
+            # What is noted counts already, whether or not this is committed.
+            self._book.seen, self.awaited = self._table.seen(self.epoch)
+
+    def saved(self) -> None:
+        self._mine.difference_update(key for key, _ in self._outcomes)
+        self._outcomes.clear()
+        self._shown.clear()
+
+    def give_up(self, code: str, message: str) -> None:
+        """Inside a transaction, and written: what has no record becomes left over."""
+        self._table.move_unseen_to_leftovers(self.epoch, code, message)

@@ -1,0 +1,101 @@
+"""Who reads the table's stream, and what each would see of a touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from restrike.aws import lambda_
+from restrike.aws.session import Aws
+from restrike.errors import AccessDenied, AwsError, UsageError
+from restrike.model.pattern import compile_criteria
+from restrike.model.plan import Consumer, PlanWarning
+from restrike.model.table import AttributeValue, TableInfo
+
+_ELSEWHERE = (
+    "Consumers elsewhere (other Regions, other accounts, Kinesis Client Library applications, other readers "
+    "of the stream) cannot be seen from here; a touch fires them too."
+)
+_DELIVERING = ("Enabled", "Enabling", "Updating", "Creating")
+
+Item = dict[str, AttributeValue]
+
+
+class Consumers(msgspec.Struct, frozen=True):
+    """Those that are known, what cannot be known, and what to know before one goes on."""
+
+    known: tuple[Consumer, ...]
+    note: str
+    warnings: tuple[PlanWarning, ...] = ()
+
+    @property
+    def enabled(self) -> int:
+        """How many of them read the stream now."""
+        return sum(consumer.state == "Enabled" for consumer in self.known)
+
+
+def consumers_of(aws: Aws, table: TableInfo, touched: Sequence[Mapping[str, Any]], endpoint: str) -> Consumers:
+    """The event source mappings of the table's stream, each tried on the records that touching some items writes."""
+    if not aws.may_ask("lambda"):
+        why = f"Lambda was not asked: DynamoDB is at {endpoint}, and Lambda has no such endpoint."
+        return Consumers((), f"{why} {_ELSEWHERE}")
+    assert table.stream_arn is not None
+    try:
+        mappings = lambda_.event_source_mappings(aws, table.stream_arn)
+    except AccessDenied:
+        why = "Could not look for Lambda functions: access denied (lambda:ListEventSourceMappings)."
+        return Consumers((), f"{why} {_ELSEWHERE}")
+    except AwsError as error:
+        return Consumers((), f"Could not look for Lambda functions: {error.message}. {_ELSEWHERE}")
+    found: list[Consumer] = []
+    warnings: list[PlanWarning] = []
+    for mapping in mappings:
+        name = str(mapping.get("FunctionArn", "")).split(":function:")[-1]
+        state = str(mapping.get("State", "unknown"))
+        fires, why = _what_it_sees(mapping, touched)
+        if fires is False:
+            text = f"{name} takes no MODIFY records of these items: touch cannot fire it again; replay can."
+            warnings.append(PlanWarning("consumer-not-fired", text))
+        elif state not in _DELIVERING:
+            fires, why = False, f"its event source mapping is {state}: it sees the records when it is enabled in 24 h"
+        found.append(Consumer(f"{name} (mapping {mapping.get('UUID', '?')})", "lambda", state, fires, why))
+    return Consumers(tuple(found), _ELSEWHERE, tuple(warnings))
+
+
+def _what_it_sees(mapping: Mapping[str, Any], touched: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:
+    filters = (mapping.get("FilterCriteria") or {}).get("Filters") or []
+    if not filters:
+        return True, "no filter: sees every touched item as MODIFY"
+    try:
+        criteria = compile_criteria({"Filters": filters})
+    except UsageError as error:
+        return None, f"has a filter that cannot be read: {error.message}"
+    if not touched:
+        return None, "has a filter, and there is no item to try it on"
+    passed, tried = sum(criteria.matches(record) for record in touched), len(touched)
+    if passed == 0:
+        return False, f"its filter drops the MODIFY records of all {tried} sampled items"
+    return True, f"its filter passes the MODIFY records of {passed} of {tried} sampled items"
+
+
+def touched_records(
+    items: Sequence[Item], table: TableInfo, region: str, attribute: str, value: AttributeValue
+) -> Iterator[dict[str, Any]]:
+    """The records that touching those items would write, as far as the stream's view type shows them."""
+    view_type = table.view_type or ""
+    for old in items:
+        change: dict[str, Any] = {"Keys": {name: old[name] for name in table.key.names}}
+        if view_type in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES"):
+            change["NewImage"] = old | {attribute: value}
+        if view_type in ("OLD_IMAGE", "NEW_AND_OLD_IMAGES"):
+            change["OldImage"] = old
+        change["StreamViewType"] = view_type
+        yield {
+            "eventName": "MODIFY",
+            "eventSource": "aws:dynamodb",
+            "eventVersion": "1.1",
+            "awsRegion": region,
+            "dynamodb": change,
+        }

@@ -1,0 +1,231 @@
+"""Looking before touching: everything that a plan tells of table, selection, cost and consumers; nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from restrike.aws import dynamodb, streams
+from restrike.aws.session import Aws
+from restrike.aws.wire import Wire
+from restrike.errors import AwsError
+from restrike.model import cost
+from restrike.model.plan import Estimate, Items, PlanWarning, TouchPlanData
+from restrike.model.selection import KeyList, KeyQuery, Scan, Selection, projected, strands
+from restrike.model.table import TableInfo, canonical_key
+from restrike.selecting.count import Count, count
+from restrike.selecting.keyfile import KeyFile
+from restrike.selecting.pages import pages
+from restrike.touching.consumers import Consumers, Item, consumers_of, touched_records
+from restrike.touching.pace import PaceOptions, seconds_on_one_partition
+from restrike.touching.request import TouchRequest, command_line
+
+SAMPLE_ITEMS = 100
+SAMPLE_STRANDS = 10
+SAMPLE_PAGES = 3
+SHOWN_KEYS = 5
+EXAMINED_ITEMS = 5  # on which the consumers' filters are tried
+SAFE_READERS = 1  # known readers of a shard that leave room for one more
+
+
+class Look:
+    """One planning: each method asks one thing, and adds the warnings that come of it."""
+
+    def __init__(
+        self, request: TouchRequest, run: str, aws: Aws, table: TableInfo, wire: Wire, selection: Selection
+    ) -> None:
+        self.verify = False
+        self.wcu_per_item = float(cost.writes_per_item(table, request.attribute))
+        self._request = request
+        self._run = run
+        self._aws = aws
+        self._table = table
+        self._wire = wire
+        self._selection = selection
+        self._pace = PaceOptions(request.rate, request.max_wcu)
+        self._warnings: list[PlanWarning] = []
+
+    async def plan(self, keys_path: Path) -> TouchPlanData:
+        """Looks at all of it. `keys_path`: where the keys of a key list are."""
+        request, table, selection = self._request, self._table, self._selection
+        keys = await self._sample_keys(keys_path)
+        counted = await count(self._wire, table, selection)
+        items = await self._items(keys)
+        consumers = self._consumers(list(items.values())[:EXAMINED_ITEMS])
+        verify_why = self._settle_proof(consumers)
+        already = sum(item.get(request.attribute) == {"S": self._run} for item in items.values())
+        self._warn_of_table(counted.items)
+        one_partition = None
+        if counted.items.count and self._is_one_partition():
+            one_partition = seconds_on_one_partition(self._limited(counted.items.count), self.wcu_per_item)
+        return TouchPlanData(
+            run=self._run,
+            table=table.name,
+            account=table.account,
+            region=self._aws.region,
+            table_arn=table.arn,
+            endpoint=self._wire.url,
+            view_type=table.view_type or "",
+            attribute=request.attribute,
+            mode=request.mode,
+            selection=selection.describe(),
+            items=counted.items,
+            sample_keys=tuple(key.decode() for key in keys[:SHOWN_KEYS]),
+            sample_size=len(keys),
+            sample_already=already if request.mode == "marker" else 0,
+            estimate=self._estimate(counted),
+            rate=self._pace.describe(table),
+            seconds_one_partition=one_partition,
+            prices_as_of=cost.PRICES_AS_OF,
+            consumers=consumers.known,
+            consumers_note=consumers.note,
+            readers=self._readers(consumers),
+            verify=self.verify,
+            verify_why=verify_why,
+            warnings=tuple(self._warnings),
+            command=command_line(request, self._run),
+            limit=request.limit,
+        )
+
+    def _warn(self, code: str, message: str) -> None:
+        self._warnings.append(PlanWarning(code, message))
+
+    # ── the selection ────────────────────────────────────────────────────────────────────────────────────
+
+    async def _sample_keys(self, keys_path: Path) -> list[bytes]:
+        """The canonical keys of up to 100 of the first items."""
+        if isinstance(self._selection.what, KeyList):
+            with KeyFile(keys_path) as file:
+                return [key for _, key in file.read(0, SAMPLE_ITEMS)]
+        schema = self._table.key
+        fields = {f"key_{number}": name for number, name in enumerate(schema.names)}
+        read = dynamodb.page_decoder(fields)
+        found: list[bytes] = []
+        for number, strand in enumerate(strands(self._selection, self._table)):
+            if number == SAMPLE_STRANDS or len(found) >= SAMPLE_ITEMS:
+                break
+            asking = projected(strand, fields) | {"Limit": SAMPLE_ITEMS}
+            async for page in pages(self._wire, strand.operation, asking, read, most=SAMPLE_PAGES):
+                for item in page.items:
+                    values = {name: msgspec.json.decode(getattr(item, field)) for field, name in fields.items()}
+                    found.append(canonical_key(schema, values))
+                if len(found) >= SAMPLE_ITEMS:
+                    break
+        return found[:SAMPLE_ITEMS]
+
+    async def _items(self, keys: list[bytes]) -> dict[bytes, Item]:
+        """The sampled items as they are: a few of them whole, of the others the attribute alone."""
+        names = tuple(dict.fromkeys((*self._table.key.names, self._request.attribute)))
+        whole = await dynamodb.batch_get(self._wire, self._table.name, keys[:EXAMINED_ITEMS])
+        parts = await dynamodb.batch_get(self._wire, self._table.name, keys[EXAMINED_ITEMS:], attributes=names)
+        found: dict[bytes, Item] = {}
+        for raw in (*whole, *parts):
+            item: Item = msgspec.json.decode(raw)
+            found[canonical_key(self._table.key, item)] = item
+        return {key: found[key] for key in keys if key in found}
+
+    def _limited(self, items: int) -> int:
+        return min(items, self._request.limit) if self._request.limit is not None else items
+
+    # ── consumers and proof ──────────────────────────────────────────────────────────────────────────────
+
+    def _consumers(self, items: list[Item]) -> Consumers:
+        value = {"S": self._run} if self._request.mode == "marker" else {"N": "1"}
+        touched = list(touched_records(items, self._table, self._aws.region, self._request.attribute, value))
+        found = consumers_of(self._aws, self._table, touched, self._wire.url)
+        self._warnings += found.warnings
+        return found
+
+    def _settle_proof(self, consumers: Consumers) -> str:
+        """Whether the stream is read for proof, by default where a further reader cannot hurt; returns why."""
+        if self._request.verify is not None:
+            self.verify = self._request.verify
+            return "as asked"
+        if self._table.replica_regions:
+            return "a global table: its stream should have one reader; --verify reads it all the same"
+        if consumers.enabled > SAFE_READERS:
+            readers = consumers.enabled
+            return f"{readers} readers are known already, and a shard allows 2; --verify reads all the same"
+        self.verify = True
+        return "every write is looked for on the stream"
+
+    def _readers(self, consumers: Consumers) -> str:
+        known = consumers.enabled + self.verify
+        return f"{known} of the {streams.READERS_PER_SHARD} that a shard allows" + (
+            " (one is this proof)" if self.verify else ""
+        )
+
+    # ── cost and warnings ────────────────────────────────────────────────────────────────────────────────
+
+    def _estimate(self, counted: Count) -> Estimate:
+        rru = counted.rru
+        if counted.items.count is None:
+            return Estimate(None, rru, None, None)
+        items = self._limited(counted.items.count)
+        wru = items * self.wcu_per_item
+        usd = cost.usd_of_writes(self._table, wru) + cost.usd_of_reads(self._table, rru or 0.0)
+        seconds = self._pace.seconds(self._table, items, self.wcu_per_item)
+        if self._is_one_partition():
+            seconds = max(seconds, seconds_on_one_partition(items, self.wcu_per_item))
+        return Estimate(wru, round(rru, 1) if rru is not None else None, round(usd, 6), round(seconds, 1))
+
+    def _is_one_partition(self) -> bool:
+        """Whether all writes go to one partition key: the table's, or that of an index that projects the marker."""
+        what = self._selection.what
+        if isinstance(what, KeyQuery) and what.index is None:
+            return True
+        if isinstance(what, KeyList | Scan) or what.index is None:
+            return False
+        index = self._table.index(what.index)
+        if index.kind == "local" or not index.projects(self._request.attribute):
+            return False
+        return isinstance(what, KeyQuery) or what.first.strftime(what.format) == what.last.strftime(what.format)
+
+    def _warn_of_table(self, items: Items) -> None:
+        table, attribute = self._table, self._request.attribute
+        if self._request.mode == "marker":
+            self._warn(
+                "marker-stays",
+                f"the items get the attribute {attribute!r}, and keep it; a consumer that accepts only attributes it "
+                "knows may refuse them.",
+            )
+        else:
+            self._warn(
+                "counter-may-be-a-lock",
+                f"if an application uses {attribute!r} as its optimistic lock, its own writes fail once where a touch "
+                "came between.",
+            )
+        if table.replica_regions:
+            regions = ", ".join(table.replica_regions)
+            self._warn("global-table", f"a global table: the streams of its replicas ({regions}) fire too.")
+        ttl = self._time_to_live()
+        if ttl is not None:
+            self._warn(
+                "ttl", f"items expire by {ttl!r}: one that expires meanwhile is reported as gone and fires its REMOVE."
+            )
+        rate = self._pace.items_per_s(table, self.wcu_per_item)
+        if not table.on_demand and rate is not None and rate * self.wcu_per_item > table.write_capacity:
+            self._warn(
+                "exceeds-capacity",
+                f"{rate * self.wcu_per_item:g} WCU/s are more than the {table.write_capacity:g} that are provisioned: "
+                "the application's writes would be throttled.",
+            )
+        if table.view_type in ("KEYS_ONLY", "OLD_IMAGE"):
+            self._warn(
+                "view-type",
+                f"the stream shows {table.view_type}: consumers do not see the new image, and the proof can only bound "
+                "what was seen.",
+            )
+        projecting = table.indexes_projecting(attribute)
+        if projecting:
+            names = ", ".join(index.name for index in projecting)
+            self._warn("index-writes", f"each touch writes {1 + len(projecting)} times: {names} project {attribute!r}.")
+        if items.count == 0:
+            self._warn("empty", "nothing is selected: there is nothing to fire.")
+
+    def _time_to_live(self) -> str | None:
+        try:
+            return dynamodb.time_to_live_attribute(self._aws, self._table.name)
+        except AwsError:
+            return None  # only a warning is lost

@@ -1,0 +1,199 @@
+"""What a kind of write is: `Write` is what the engine needs of it, `Update` is what the kinds have in common.
+
+A kind of write is one object. It turns the items of a unit into jobs, a job into a statement and an answer into an
+outcome; it says which records it awaits on the stream and which of them are its own; and it keeps in the book what a
+killed run needs to go on. When and how often a job is sent is the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from restrike.aws.dynamodb import StatementAnswer, StatementError, batch_execute, quoted, update_item
+from restrike.aws.wire import Wire
+from restrike.model.report import Counts
+from restrike.model.table import TableInfo
+from restrike.selecting.read import Unit
+from restrike.touching.request import Api
+
+RETRY_CODES = frozenset(
+    {
+        "ThrottlingError",
+        "ThrottlingException",
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "InternalServerError",
+        "TransactionConflict",
+    }
+)
+"""Statement errors after which that statement is sent again."""
+FATAL_CODES = frozenset({"AccessDenied", "AccessDeniedException", "ResourceNotFound", "ResourceNotFoundException"})
+"""Statement errors that every other statement would meet too."""
+
+OutcomeName = Literal["fired", "already", "gone", "changed", "failed"]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one job; the service's code and message where it failed."""
+
+    name: OutcomeName
+    code: str = ""
+    message: str = ""
+
+    @classmethod
+    def failure(cls, error: StatementError) -> Outcome:
+        return cls("failed", error.code, " ".join(error.message.split()))
+
+
+FIRED = Outcome("fired")
+ALREADY = Outcome("already")
+GONE = Outcome("gone")
+CHANGED = Outcome("changed")
+
+
+class Change(Protocol):
+    """A MODIFY record of the stream: its raw key values, and the attribute in its images (raw, each may be None)."""
+
+    keys: Any
+    new: Any
+    old: Any
+
+
+class Write(Protocol):
+    """A kind of write. It is made of (wire, table, attribute, api, book), and has its line in the engine's KINDS."""
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def reads(self) -> str | None:
+        """The attribute that the selection reads along with the keys."""
+        ...
+
+    @property
+    def each_once(self) -> bool:
+        """Whether `prepare` lets an item through once in a run, however often the selection yields it."""
+        ...
+
+    async def prepare(self, unit: Unit) -> Sequence[Any]:
+        """The jobs of the unit's items. What needs no write is counted in the unit; what failed is left over there.
+
+        A job has the raw key values `partition` and `sort`. What has to be durable ahead of the write is so when
+        this returns; where that cannot be had it raises, and has changed nothing.
+        """
+        ...
+
+    async def send(self, jobs: Sequence[Any]) -> tuple[list[StatementAnswer], float | None]:
+        """One attempt; the answers in the order of the jobs, and the write units where the service tells them."""
+        ...
+
+    def adapts_to(self, message: str) -> bool:
+        """Goes over to another form of its statement where that error means that the service refuses this one.
+
+        Whether the job is to be sent again. It is True for each job so refused: there may be many under way.
+        """
+        ...
+
+    def outcome(self, job: Any, answer: StatementAnswer, *, doubtful: bool) -> Outcome:
+        """What the answer means. `doubtful`: an earlier attempt may have been carried out without an answer."""
+        ...
+
+    def key(self, job: Any) -> bytes:
+        """The job's canonical key."""
+        ...
+
+    def settle(self, unit: Unit, job: Any, outcome: Outcome) -> None:
+        """Counts that outcome, and keeps what is needed of it."""
+        ...
+
+    def fired(self, unit: Unit, jobs: Sequence[Any]) -> None:
+        """`settle` for jobs of one unit that were answered without an error and without an item: all fired."""
+        ...
+
+    def done(self, unit: Unit) -> None:
+        """The unit and all before it are done: from now on the records of its writes are awaited."""
+        ...
+
+    @property
+    def beside_units(self) -> Counts:
+        """What is counted without a unit."""
+        ...
+
+    # The stream.
+
+    @property
+    def exact(self) -> bool:
+        """Whether the stream's view type shows the attribute; otherwise what is seen is an upper bound."""
+        ...
+
+    def records(self, changes: Sequence[Change]) -> None:
+        """Records of the stream, in its order; those of this run's writes are ticked off (`book.seen`)."""
+        ...
+
+    def awaited(self) -> int:
+        """How many writes have no record yet."""
+        ...
+
+    @property
+    def stale(self) -> bool:
+        """Whether it takes a save until `awaited` and `book.seen` heed the last records."""
+        ...
+
+    def unanswered(self, already: int) -> int:
+        """Of the items that count as `already`: how many this run fired by a write whose answer was lost."""
+        ...
+
+    def give_up(self, message: str) -> None:
+        """Inside a transaction: what is still awaited becomes left over."""
+        ...
+
+
+class Update:
+    """An update of one attribute of an item that exists, as PartiQL or as UpdateItem."""
+
+    def __init__(self, wire: Wire, table: TableInfo, attribute: str, api: Api) -> None:
+        self._wire = wire
+        self._table = table
+        self._attribute = attribute
+        self._api = api
+        self._view_type = table.view_type or ""
+        self.exact = self._view_type in ("NEW_AND_OLD_IMAGES", "NEW_IMAGE")
+        self.batch_size = 25 if api == "partiql" else 1
+        where = " AND ".join(f"{quoted(name)}=?" for name in table.key.names)
+        self._partiql = f"UPDATE {quoted(table.name)} SET {quoted(attribute)}=? WHERE {where}"  # noqa: S608 - quoted
+
+    async def _execute(self, statements: Sequence[bytes]) -> tuple[list[StatementAnswer], float | None]:
+        if self._api == "partiql":
+            return await batch_execute(self._wire, statements)
+        answer, consumed = await update_item(self._wire, statements[0])
+        return [answer], consumed
+
+    def _key_parameters(self, job: Any) -> bytes:
+        return bytes(job.partition) if self._table.key.sort is None else b"%b,%b" % (job.partition, job.sort)
+
+    def _update_item(self, job: Any, condition: str, values: dict[str, Any], returning: dict[str, str]) -> bytes:
+        key = {self._table.key.partition.name: msgspec.Raw(bytes(job.partition))}
+        if self._table.key.sort is not None:
+            key[self._table.key.sort.name] = msgspec.Raw(bytes(job.sort))
+        return msgspec.json.encode(
+            {
+                "TableName": self._table.name,
+                "Key": key,
+                "UpdateExpression": "SET #a = :a",
+                # Without this a missing item would come to life as a stub.
+                "ConditionExpression": f"attribute_exists(#p){condition}",
+                "ExpressionAttributeNames": {"#a": self._attribute, "#p": self._table.key.partition.name},
+                "ExpressionAttributeValues": values,
+                "ReturnConsumedCapacity": "TOTAL",
+            }
+            | returning
+        )
+
+
+def count(counts: Counts, name: OutcomeName, items: int = 1) -> None:
+    """One more of that outcome, or so many."""
+    setattr(counts, name, getattr(counts, name) + items)

@@ -1,0 +1,44 @@
+"""The verbs that make runs: the one list by which a run of the ledger finds the code that goes on with it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from restrike.errors import UsageError
+from restrike.running.flags import RESUME
+from restrike.running.life import Verb
+from restrike.running.run import Run
+
+PACKAGES = {
+    "touch": "restrike.touching",
+    "replay": "restrike.replaying",
+    "capture": "restrike.capturing",
+}
+"""Verb → its package: `run` there holds its VERB, and `plan` the `resume` that makes the plan to go on with a run."""
+
+
+def verb_of(name: str) -> Verb | None:
+    """The verb of that name; None where this restrike does not know it (a newer one may have made the run)."""
+    if name not in PACKAGES:
+        return None
+    verb: Verb = importlib.import_module(f"{PACKAGES[name]}.run").VERB
+    return verb
+
+
+def plan_to_resume(run: Run, ledger: Path, changes: dict[str, Any]) -> Any:
+    """The plan that goes on with the run; UsageError where nobody here knows how."""
+    verb = verb_of(run.verb)
+    if verb is None:
+        raise UsageError(
+            f"run {run.name} is a {run.verb}, and this restrike does not know that verb",
+            "Was it made by a newer restrike? Go on with that one.",
+        )
+    strangers = [flag.name for flag in RESUME if flag.to in changes and flag.to not in verb.takes]
+    if strangers:
+        raise UsageError(
+            f"a {run.verb} has no use for {', '.join(strangers)}",
+            f"It takes {', '.join(flag.name for flag in RESUME if flag.to in verb.takes)}.",
+        )
+    return importlib.import_module(f"{PACKAGES[run.verb]}.plan").resume(run, ledger, changes)

@@ -1,0 +1,60 @@
+"""What a careful caller writes: each result has a type that is named by `restrike` itself."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import assert_type
+
+import restrike
+
+
+def plans(ledger: Path) -> tuple[restrike.TouchPlan, restrike.ReplayPlan, restrike.CapturePlan]:
+    touch = restrike.touch(
+        "orders", index="by_created_ymd", date="2021-01-20..2021-01-22", rate="max", verify=False, ledger=ledger
+    )
+    replay = restrike.replay(
+        "stream:orders", "jsonl:out", event="MODIFY", if_superseded="skip", bisect=True, rate=4.5, ledger=ledger
+    )
+    capture = restrike.capture("orders", "kept", follow=True, flush_seconds=5)
+    return touch, replay, capture
+
+
+def reports(touch: restrike.TouchPlan, replay: restrike.ReplayPlan, capture: restrike.CapturePlan) -> list[int]:
+    stop = restrike.Stop()
+    timer = threading.Timer(60, stop.set)
+    timer.start()
+
+    def on_touch(progress: restrike.TouchProgress) -> None:
+        print(progress.counts.fired)
+
+    def on_replay(progress: restrike.ReplayProgress) -> None:
+        print(progress.counts.delivered)
+
+    def on_capture(progress: restrike.CaptureProgress) -> None:
+        print(progress.records)
+
+    try:
+        touched = touch.execute(on_touch, stop=stop, time_limit_s=50)
+        replayed = replay.execute(on_replay, stop=stop, time_limit_s=50)
+        captured = capture.execute(on_capture, stop=stop, time_limit_s=50)
+    except restrike.RestrikeError as error:
+        print(error, error.hint, error.exit_code)
+        raise
+    finally:
+        timer.cancel()
+    assert_type(touched, restrike.TouchReport)
+    assert_type(replayed, restrike.ReplayReport)
+    assert_type(captured, restrike.CaptureReport)
+    return [touched.fired, replayed.delivered, captured.records]
+
+
+def looked() -> list[restrike.Run]:
+    for record in restrike.records("archive:kept", last="2h", where="dynamodb.NewImage.total > `100`"):
+        assert_type(record, restrike.Record)
+        print(record.sequence_number)
+    runs = restrike.runs()
+    assert_type(runs, list[restrike.Run])
+    plan = restrike.resume(runs[0].name, rate=20)
+    assert_type(plan, restrike.TouchPlan | restrike.ReplayPlan | restrike.CapturePlan)
+    return runs
