@@ -1,11 +1,11 @@
 # make demo   the whole story on this machine; no AWS account is touched
-# make test   lint, types and every test
+# make test   lint, types and every test; make soak and make steady are harder on it, and take longer
 # Both prepare what they need in .venv; a Java older than 17, or none, is made good by the extra `local`.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo check test bench format java clean
+.PHONY: setup demo check test soak steady bench format java clean
 
 setup: $(READY)
 
@@ -28,7 +28,15 @@ check: setup
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
+
+# The long versions of those tests that have one: 50 kills each.
+soak: setup
+	$(BIN)/pytest -n 2 --dist worksteal --soak
+
+# All tests three times, while something else keeps every core busy.
+steady: setup
+	$(BIN)/python -m tests.steady
 
 bench: setup
 	$(BIN)/python -m bench

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,29 @@ settings.load_profile("restrike")
 OURS = ("AWS_", "RESTRIKE_", "DYNAMOTABLE", "HASHKEY")
 WHERE_THE_ENGINE_LIES = "RESTRIKE_DYNAMODB_LOCAL"
 """Kept, as the cache folder is: a test must not fetch what the machine has."""
+
+
+# A shell that starts the tests in the background has SIGINT ignored, and every process that they start would inherit
+# that: Ctrl-C is what many of them are about.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the tests that have a long version, and that one")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        short = [item for item in items if item.get_closest_marker("soak") is None]
+        config.hook.pytest_deselected(items=short)
+        items[:] = [item for item in items if item not in short]
+
+
+@pytest.fixture(scope="session")
+def kills(pytestconfig: pytest.Config) -> int:
+    """How often a test of kills kills; such a test has the mark `soak`."""
+    return 50 if pytestconfig.getoption("--soak") else 5
 
 
 @pytest.fixture(autouse=True)

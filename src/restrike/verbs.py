@@ -13,6 +13,7 @@ from restrike.running.run import Run
 
 PACKAGES = {
     "touch": "restrike.touching",
+    "unmark": "restrike.touching.unmarking",
     "replay": "restrike.replaying",
     "capture": "restrike.capturing",
 }

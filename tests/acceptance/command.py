@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 RESTRIKE = str(Path(sys.executable).with_name("restrike"))
-TIMEOUT_S = 90
+TIMEOUT_S = 600
+"""For what never ends; a busy machine is no reason to give up."""
 
 
 class Result:

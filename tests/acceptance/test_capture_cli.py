@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from restrike import capture as run_capture
 from restrike.archive.layout import StreamName, stream_name
+from restrike.local.demo import nobodys_environment
 from tests.acceptance.command import Result, restrike, started
 from tests.integration import tables
 from tests.integration.tables import Table, until
@@ -60,10 +63,10 @@ def state_of(table: Table) -> dict[str, Any]:
 
 def test_a_plan_writes_nothing_and_its_command_does(table: Table, folder: Path) -> None:
     plan = restrike("capture", table.name, "--to", "kept")
-    assert (plan.code, plan.stdout) == (0, "")
-    assert "Nothing was written" in plan.stderr
+    assert (plan.code, plan.stderr) == (0, "")
+    assert "Nothing was written" in plan.stdout
     assert list(folder.iterdir()) == []
-    command = plan.stderr.splitlines()[-1].split()
+    command = plan.stdout.splitlines()[-1].split()
     assert command[-2:] == ["--once", "--execute"]
     assert restrike(*command[1:]).code == 0
     assert len(lines(restrike("records", "archive:kept", "--json"))) == 40
@@ -71,7 +74,7 @@ def test_a_plan_writes_nothing_and_its_command_does(table: Table, folder: Path) 
 
 def test_once_goes_on_where_the_archive_is(table: Table) -> None:
     first = capture(table)
-    assert list(first.json) == CAPTURED
+    assert list(first.json) == [*CAPTURED, "plan"]
     assert (first.json["records"], first.json["state"], first.json["gaps"]) == (40, "COMPLETED", 0)
     assert first.json["ended"] == "end of the stream: nothing new at 1 shard"
     table.load([{"pk": f"k{n}", "n": -1} for n in range(15)])
@@ -89,7 +92,7 @@ def test_once_goes_on_where_the_archive_is(table: Table) -> None:
         (["--to", "kept", "--execute"], "--once or --follow"),
         (["--to", "kept", "--once", "--follow", "--execute"], "Give one of them"),
         (["--once", "--execute"], "no archive is named"),
-        (["--to", "", "--once"], "no archive is named"),
+        (["--to", "", "--once"], "--to is empty"),
         (["--to", "ftp://x", "--once", "--execute"], "'ftp://x' is no place"),
         (["--to", "a-file", "--once"], "a-file is no folder"),
         (["--to", "kept", "--since", "yesterday"], "'yesterday' is no time"),
@@ -184,11 +187,25 @@ def test_a_stream_that_was_switched_off_and_on(table: Table) -> None:
 # ── the archive ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.fixture(scope="module")
+def captured(dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, Path]:
+    """A table, and an archive of it by three captures. Nobody changes them: to capture takes seconds each time."""
+    folder = tmp_path_factory.mktemp("captured")
+    where: Any = {"region": tables.REGION, "endpoint_url": dynamodb_local, "ledger": str(folder / "ledger.db")}
+    with nobodys_environment():
+        table = tables.create(dynamodb_local, ("pk", "S"), items=[{"pk": f"k{n}", "n": n} for n in range(40)])
+        for number in range(3):
+            table.load([{"pk": f"k{n}", "n": (number + 1) * 100} for n in range(5)])
+            assert run_capture(table.name, str(folder / "kept"), **where).execute().state == "COMPLETED"
+    return table, folder / "kept"
+
+
 @pytest.fixture
-def kept(table: Table) -> Table:
-    for number in range(3):
-        table.load([{"pk": f"k{n}", "n": (number + 1) * 100} for n in range(5)])
-        assert capture(table).code == 0
+def kept(captured: tuple[Table, Path], folder: Path, dynamodb_local: str, monkeypatch: pytest.MonkeyPatch) -> Table:
+    """The table, and in `kept` a copy of its archive."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local)
+    table, archive = captured
+    shutil.copytree(archive, folder / "kept")
     return table
 
 

@@ -45,7 +45,7 @@ def in_bash(line: str, **environment: str) -> list[str]:
         capture_output=True,
         text=True,
         env={**os.environ, "PATH": path, **environment},
-        timeout=60,
+        timeout=600,
     )
     assert (answer.returncode, answer.stderr) == (0, ""), answer
     return answer.stdout.split()

@@ -19,6 +19,8 @@ from restrike.local.dynamodb_local import LocalServer
 
 pytestmark = pytest.mark.usefixtures("dynamodb_local")  # fetched before a test takes the PATH away
 
+TIMEOUT_S = 600
+"""For what never ends; a busy machine is no reason to give up."""
 RESTRIKE = str(Path(sys.executable).with_name("restrike"))
 
 
@@ -29,7 +31,7 @@ def local(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=TIMEOUT_S,
     )
 
 
@@ -147,10 +149,35 @@ def test_a_given_port_is_used() -> None:
     assert started("--port", str(port))["endpoint_url"] == f"http://127.0.0.1:{port}"
 
 
+def test_one_that_runs_is_not_taken_for_another_that_is_asked_for(tmp_path: Path) -> None:
+    server = started()
+    for words, said in ((("--port", "1"), "not on port 1"), (("--data", "d"), "not with its tables in d")):
+        refused = local("start", *words)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert f"runs already, on port {server['port']} with tables in memory, {said}" in refused.stderr
+        assert "restrike local stop" in refused.stderr
+    assert started("--port", str(server["port"]))["pid"] == server["pid"]
+
+
+def test_the_demos_table_is_made_once_and_left_alone_after() -> None:
+    result = local("start", "--with-demo-table", AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_PROFILE="nobody")
+    assert result.returncode == 0, result.stderr
+    client = dynamodb(result.stdout.strip())
+    assert "Table orders: 2,000 orders." in result.stderr
+    assert client.scan(TableName="orders", Select="COUNT")["Count"] == 2_000
+    client.delete_item(
+        TableName="orders", Key={"customer_id": {"S": "customer-080"}, "order_id": {"S": "2021-01-22-140"}}
+    )
+    again = local("start", "--with-demo-table")
+    assert (again.returncode, again.stdout) == (0, result.stdout)
+    assert "Table orders: there is one already" in again.stderr
+    assert client.scan(TableName="orders", Select="COUNT")["Count"] == 1_999
+
+
 def test_two_starts_at_once_start_one_server() -> None:
     command = [RESTRIKE, "local", "start"]
     starts = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for _ in range(3)]
-    endpoints = {process.communicate(timeout=90)[0] for process in starts}
+    endpoints = {process.communicate(timeout=TIMEOUT_S)[0] for process in starts}
     assert [process.returncode for process in starts] == [0, 0, 0]
     assert len(endpoints) == 1
 
@@ -190,8 +217,8 @@ def test_an_owned_server_ends_with_its_owner(how: str) -> None:
         if how == "killed":
             owner.kill()
         else:
-            owner.communicate(timeout=30)
-    assert dynamodb_local.await_end(int(pid), identity, timeout_s=15), "the server outlived its owner"
+            owner.communicate(timeout=TIMEOUT_S)
+    assert dynamodb_local.await_end(int(pid), identity, timeout_s=TIMEOUT_S), "the server outlived its owner"
 
 
 def test_an_owned_server_is_not_the_one_of_the_command_line() -> None:

@@ -57,7 +57,7 @@ def test_all_starts_of_a_capture_are_one_run(table: Table) -> None:
     shown = restrike("runs", "show", first["run"], "--json").json
     assert shown["report"]["records"] == 5
     assert shown["plan"]["archive"] == "kept"
-    resumed = restrike("runs", "resume", first["run"], "--json")
+    resumed = restrike("runs", "resume", first["run"], "--execute", "--json")
     assert (resumed.code, resumed.json["records"], resumed.json["run"]) == (0, 0, first["run"]), resumed
 
 
@@ -118,7 +118,7 @@ def test_a_paused_run_goes_on(table: Table) -> None:
     assert 0 < result.json["fired"] < 40
     assert f"restrike runs resume {run}" in result.stderr
     assert command.runs()[run]["state"] == "PAUSED"
-    resumed = restrike("runs", "resume", run, "--rate", "10000", "--json")
+    resumed = restrike("runs", "resume", run, "--rate", "10000", "--execute", "--json")
     assert (resumed.code, resumed.json["state"], resumed.json["fired"]) == (0, "COMPLETED", 40), resumed
     assert set(table.fired(run).values()) == {1}
 
@@ -159,6 +159,6 @@ def test_an_ordered_run_begun_again_reads_its_index_anew(dynamodb_local: str) ->
     first = touch(indexed, index="by_day", date="2021-01-22", ordered=True)
     assert first.fired == 5
     indexed.load([{"pk": "p", "sk": n, "day": "2021-01-22"} for n in range(5, 8)])
-    second = touch(indexed, index="by_day", date="2021-01-22", ordered=True, run=first.run)
+    second = touch(indexed, index="by_day", date="2021-01-22", ordered=True, run=first.run, again=True)
     assert (second.selected, second.fired, second.already) == (8, 3, 5)
     assert numbers(list(indexed.fired(first.run))) == list(range(8))

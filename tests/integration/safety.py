@@ -30,7 +30,8 @@ from restrike.touching import engine
 
 INDEX = "by_day"
 DAYS = 16
-AWAIT_S = 90.0
+AWAIT_S = 600.0
+"""For what never comes; a busy machine is no reason to give up."""
 _MAIN = "from restrike.cli.main import main; main()"
 
 Item = dict[str, dict[str, Any]]

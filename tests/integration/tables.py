@@ -37,7 +37,7 @@ def client(service: Literal["dynamodb", "dynamodbstreams"], endpoint_url: str) -
     )
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], what: str, timeout_s: float = 600.0) -> None:
     """Waits for a condition; fails, naming it, where it does not come."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -56,7 +56,7 @@ STREAM = StreamName("t", "s")
 NOON = hour_of(START_S)
 DAY_S = RETENTION_S
 EVERYTHING = Window()
-WAIT_S = 60.0
+WAIT_S = 600.0
 
 
 @pytest.fixture(autouse=True)

@@ -405,7 +405,7 @@ def test_two_processes_with_one_name_are_one_run(engine_url: str, target: Table,
         touch += ["--endpoint-url", proxy.endpoint_url, "--ledger", ledger_path(tmp_path)]
         with command(*touch) as first:
             await_true(lambda: proxy.fired(HangAfterApply) > 0 or first.ended, "the first process writes")
-            for second in (touch, ["runs", "resume", run, "--ledger", ledger_path(tmp_path), "--json"]):
+            for second in (touch, ["runs", "resume", run, "--ledger", ledger_path(tmp_path), "--execute", "--json"]):
                 with command(*second) as refused:
                     assert refused.wait() == 2
                     assert f"run {run} is being executed by process {first.process.pid}" in refused.stderr
@@ -413,7 +413,7 @@ def test_two_processes_with_one_name_are_one_run(engine_url: str, target: Table,
             assert not first.ended
             first.kill()
         proxy.script([])
-        with command("runs", "resume", run, "--ledger", ledger_path(tmp_path), "--json") as last:
+        with command("runs", "resume", run, "--ledger", ledger_path(tmp_path), "--execute", "--json") as last:
             assert last.wait() == 0, last.stderr
             report = last.report()
     assert (report["selected"], report["fired"], report["seen"]) == (ITEMS, ITEMS, ITEMS)
@@ -466,7 +466,7 @@ def test_an_interrupted_process_finishes_what_is_in_flight_and_goes_on_later(
     assert 0 < target.marked(run).total() < ITEMS
     with Ledger(Path(ledger_path(tmp_path))) as ledger:
         assert ledger.get(run).state == "INTERRUPTED"
-    with command("runs", "resume", run, "--ledger", ledger_path(tmp_path), "--json") as last:
+    with command("runs", "resume", run, "--ledger", ledger_path(tmp_path), "--execute", "--json") as last:
         assert last.wait() == 0, last.stderr
         assert {name: last.report()[name] for name in ("selected", "fired", "seen")} == dict.fromkeys(
             ("selected", "fired", "seen"), ITEMS
@@ -477,7 +477,9 @@ def test_an_interrupted_process_finishes_what_is_in_flight_and_goes_on_later(
 def test_the_report_is_the_sum_of_its_parts(engine_url: str, target: Table, tmp_path: Path) -> None:
     target.fill(40)
     run = new_run()
-    reports: list[TouchReport] = [plan_of(engine_url, target, tmp_path, run).execute() for _ in range(2)]
+    reports: list[TouchReport] = [
+        plan_of(engine_url, target, tmp_path, run, again=again).execute() for again in (False, True)
+    ]
     for report in reports:
         parts = report.fired + report.already + report.gone + report.changed + report.failed
         assert report.selected == parts == 40

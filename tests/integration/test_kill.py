@@ -1,8 +1,9 @@
-"""Killed 20 times and taken up again, a run fires every item exactly once."""
+"""Killed again and again and taken up each time, a run fires every item exactly once."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import random
 import signal
@@ -28,12 +29,11 @@ from tests.integration.safety import (
 )
 from tests.servers.faults import Body, Fault, HangAfterApply, Proxy, ServerError, faulty
 
-ITEMS = 1_500
 RATE = 1_500
-KILLS = 20
 STEP = 25  # items, a batch
-MOMENTS = (*["birth"] * 3, *["taken"] * 2, *["saved"] * 3, *["unanswered"] * 3, *["records"] * 7)
-"""Where a run is killed while it writes; two more kills come while it reads the stream for proof."""
+ITEMS_A_KILL = 3 * STEP
+MOMENTS = ("unanswered", "records", "saved", "records", "birth", "records", "taken", "records", "unanswered", "saved")
+"""Where a run is killed while it writes, over and over. The last kills come while it reads the stream for proof."""
 
 
 class Row(msgspec.Struct):
@@ -50,11 +50,12 @@ class Scenario:
     over the run however fast this machine is.
     """
 
-    def __init__(self, rng: random.Random, proxy: Proxy, ledger: Path, name: str) -> None:
+    def __init__(self, rng: random.Random, proxy: Proxy, ledger: Path, name: str, items: int) -> None:
         self._rng = rng
         self._proxy = proxy
         self._ledger = ledger
         self._name = name
+        self._items = items
         self._written: set[str] = set()  # keys of which a write was let through
         self._most = 0
         self._hung = self._refused = 0
@@ -132,34 +133,41 @@ class Scenario:
 
     def _all_settled_since(self, before: Row | None) -> bool:
         row = self.row()
-        return row is not None and self._touched_since(before) and row.counts.selected == ITEMS
+        return row is not None and self._touched_since(before) and row.counts.selected == self._items
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("through", ["table", "index"])
 @pytest.mark.parametrize("mode", ["marker", "counter"])
-def test_twenty_kills_fire_each_item_exactly_once(dynamodb_local: str, tmp_path: Path, mode: str, through: str) -> None:
+def test_kills_fire_each_item_exactly_once(
+    dynamodb_local: str, tmp_path: Path, kills: int, mode: str, through: str
+) -> None:
+    count = kills * ITEMS_A_KILL
     rng = random.Random(f"{mode}/{through}")
+    proving = max(1, kills // 10)
+    writing = list(itertools.islice(itertools.cycle(MOMENTS), kills - proving))
+    moments = [*rng.sample(writing, len(writing)), *["verifying"] * proving]
     name = f"kill-{mode}-{through}"
     ledger = tmp_path / "ledger.db"
     with faulty(dynamodb_local) as proxy, table(dynamodb_local, name) as target:
-        items = target.fill(ITEMS)
+        items = target.fill(count)
         flags = ["--ledger", str(ledger), "--json"]
         selection = ["--all", "--segments", "16", *(["--index", INDEX] if through == "index" else [])]
         selection += ["--counter", "n"] if mode == "counter" else []
         touch = ["touch", name, *selection, "--run", name, "--execute", "--rate", str(RATE), *flags]
         touch += ["--endpoint-url", proxy.endpoint_url, "--verify-timeout", "30"]
-        resume = ["runs", "resume", name, *flags]
-        scenario = Scenario(rng, proxy, ledger, name)
+        resume = ["runs", "resume", name, *flags, "--execute"]
+        scenario = Scenario(rng, proxy, ledger, name, count)
         accepted = False
-        for number, moment in enumerate([*rng.sample(MOMENTS, len(MOMENTS)), "verifying", "verifying"]):
+        for number, moment in enumerate(moments):
             before = scenario.row()
             assert not accepted or before is not None, "an accepted run is no longer known"
             accepted = before is not None
             scenario.prepare(moment)
             with command(*(resume if before is not None and number % 2 else touch)) as started:
                 scenario.kill_at(moment, started, before)
-        assert scenario.kills == KILLS
-        assert proxy.fired(HangAfterApply) >= 3
+        assert scenario.kills == kills
+        assert proxy.fired(HangAfterApply) >= proving
         proxy.script([])
 
         with command(*touch) as last:
@@ -169,9 +177,9 @@ def test_twenty_kills_fire_each_item_exactly_once(dynamodb_local: str, tmp_path:
         assert counted == once_each(items)
         assert target.modifications() == once_each(items)
         assert report["state"] == "COMPLETED"
-        assert (report["selected"], report["fired"], report["already"]) == (ITEMS, ITEMS, 0)
+        assert (report["selected"], report["fired"], report["already"]) == (count, count, 0)
         assert (report["gone"], report["changed"], report["failed"]) == (0, 0, 0)
-        assert (report["seen"], report["leftover"]) == (ITEMS, 0)
+        assert (report["seen"], report["leftover"]) == (count, 0)
         now = target.scan()
         if mode == "counter":
             wanted = {key_text(item): int(item.get("n", {"N": "0"})["N"]) + 1 for item in items}
@@ -179,11 +187,14 @@ def test_twenty_kills_fire_each_item_exactly_once(dynamodb_local: str, tmp_path:
         else:
             assert {key: item["restrike"]["S"] for key, item in now.items()} == dict.fromkeys(once_each(items), name)
 
-        # Once more: from the ledger (counter), or from another machine that has none (marker).
+        # Once more: the ledger knows that it is done (counter); another machine has none (marker).
         if mode == "marker":
             touch[touch.index(str(ledger))] = str(tmp_path / "another" / "ledger.db")
         code, out, err = restrike(*touch)
         assert code == 0, err
         again = msgspec.json.decode(out)
-        assert (again["selected"], again["fired"], again["already"]) == (ITEMS, 0, ITEMS)
+        known = mode == "counter"
+        assert (again["selected"], again["fired"]) == (count, count if known else 0)
+        assert again["already"] == count - again["fired"]
+        assert ("nothing new" in err) is known
         assert target.modifications() == once_each(items)

@@ -82,7 +82,7 @@ def test_the_plan_names_where_it_is(orders: Table) -> None:
 
 def test_the_plan_for_people_names_the_same(orders: Table) -> None:
     result = command.restrike(*words(orders, "--partition-key", "p0", run="planned"))
-    assert (result.code, result.stdout) == (0, "")
+    assert (result.code, result.stderr) == (0, "")
     for text in (
         LOCAL_ACCOUNT,
         tables.REGION,
@@ -91,8 +91,8 @@ def test_the_plan_for_people_names_the_same(orders: Table) -> None:
         "$0.01",
         "Nothing was written",
     ):
-        assert text in result.stderr
-    assert result.stderr.endswith("--run planned --execute\n")
+        assert text in result.stdout
+    assert result.stdout.endswith("--run planned --execute\n")
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_consumers_that_may_not_be_listed_are_a_line(orders: Table, monkeypatch:
     assert plan.consumers == ()
     assert plan.consumers_note.startswith("Could not look for Lambda functions: access denied")
     assert shown.code == 0
-    assert "access denied (lambda:ListEventSourceMappings)" in shown.stderr
+    assert "access denied (lambda:ListEventSourceMappings)" in shown.stdout
 
 
 def test_a_lambda_that_does_not_answer_is_a_line(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:

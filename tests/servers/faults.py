@@ -50,8 +50,8 @@ _V2012 = "com.amazonaws.dynamodb.v20120810#"
 _JSON = "application/x-amz-json-1.0"
 _RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 _KEPT_REQUESTS = 20_000
-_START_TIMEOUT_S = 10.0
-_STOP_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 120.0
 _UPSTREAM_TIMEOUT_S = 60.0
 # Under the 30 s after which DynamoDB Local's Jetty drops an idle connection: a POST on a stale one cannot be retried.
 _UPSTREAM_KEEPALIVE_S = 5.0

@@ -35,7 +35,7 @@ import botocore.session
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 15.0
 _ATTEMPTS = 3
 _RUN = """
@@ -87,7 +87,7 @@ class MiniStack:
             Timeout=timeout_s,
         )
         self.lambda_.get_waiter("function_active_v2").wait(
-            FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+            FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
         )
         return str(answer["FunctionArn"])
 
@@ -155,7 +155,7 @@ def _environment(scratch: str, port: int) -> dict[str, str]:
 def _comes_up(process: subprocess.Popen[bytes], port: int) -> bool:
     deadline = time.monotonic() + START_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:
             connection.request("GET", "/_ministack/health")
             # Asked again, since it is another's answer if ours found the port taken and ended.

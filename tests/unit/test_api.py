@@ -40,7 +40,7 @@ def flags_of(verb: str) -> set[str]:
         ("records", api.records, {"events"}),
         ("capture", api.capture, {"once"}),
         ("runs resume", api.resume, set()),
-        ("runs list", api.runs, set()),
+        ("runs list", api.runs, {"limit", "state", "verb"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -99,7 +99,7 @@ def test_help_begins_with_an_example_and_has_groups() -> None:
     assert "--rate N|max A rate." in squeezed
     assert "--[no-]verify Look. [default: where safe]" in squeezed
     assert "--api one|two Which." in squeezed
-    assert lines[-1] == "Environment: RESTRIKE_RATE; and AWS's own."
+    assert lines[-1] == "Environment: RESTRIKE_RATE; and AWS's own. Everywhere: -v, --log FILE, --debug."
 
 
 # ── all verbs ────────────────────────────────────────────────────────────────────────────────────────────

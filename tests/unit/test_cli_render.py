@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from restrike.cli.carrying import carry_out
 from restrike.cli.render import Look, look_of
-from restrike.cli.render.rows import show_columns
+from restrike.cli.render.rows import Rows, show_columns
 from restrike.cli.render.streams import put_json
 from restrike.cli.render.touch import progress_text
 from restrike.errors import AwsError, UsageError
@@ -52,7 +53,7 @@ def progress(**changes: Any) -> Any:
 
 
 def test_progress_of_a_touch() -> None:
-    assert progress_text(progress(), 100) == "touching 50 of 100, 40 fired, 30 seen, 10 items/s, 5.0 s left"
+    assert progress_text(progress(), 100) == "touching 50 of 100 (50%), 40 fired, 30 seen, 10 items/s, 5.0 s left"
     assert progress_text(progress(seen=None, throttles=2), None) == "touching 50, 40 fired, 10 items/s, 2 throttles"
     assert "left" not in progress_text(progress(phase="verifying"), 100)
 
@@ -60,39 +61,47 @@ def test_progress_of_a_touch() -> None:
 # ── carried out under the eyes of its user ───────────────────────────────────────────────────────────────
 
 
-class Report:
-    run = "toy"
-    exit_code = 1
+class Report(msgspec.Struct):
+    state: str
+    run: str = "toy"
+    selected: int = 10
 
-    def __init__(self, state: str) -> None:
-        self.state = state
+    @property
+    def exit_code(self) -> int:
+        return {"INTERRUPTED": 130, "LIMITED": 1}.get(self.state, 0)
 
-    def as_json(self) -> dict[str, str]:
-        return {"state": self.state}
+    def as_json(self) -> dict[str, Any]:
+        return {"run": self.run, "state": self.state}
+
+
+class ToyData(msgspec.Struct):
+    name: str
+    expected: int | None
 
 
 class Toy:
     """A plan that comes to that state, and what it was shown as."""
 
-    warnings = (PlanWarning("toy", "it is only a toy"),)
+    ledger = "/a ledger.db"
 
-    def __init__(self, state: str, *, fails: bool = False) -> None:
-        self.data = "the toy"
+    def __init__(self, state: str, *, fails: bool = False, follows: bool = False, expected: int | None = None) -> None:
+        self.data = ToyData("the toy", expected)
+        self.follows = follows
         self.shown: list[str] = []
-        self._report = Report(state)
+        self.report = Report(state)
         self._fails = fails
 
     def look(self, *, json_beside: bool = True) -> Look:
         return Look(
-            plan=lambda data: self.shown.append(f"plan of {data}"),
-            headline=lambda data: f"run {data}",
+            plan=_rows,
+            headline=lambda data: f"run {data.name}",
             progress=lambda _: Progress(self.shown),
             report=lambda report: self.shown.append(report.state),
             json_beside=lambda _: json_beside,
         )
 
-    def as_json(self) -> dict[str, str]:
-        return {"plan": self.data}
+    def as_json(self) -> dict[str, Any]:
+        return {"plan": {"name": self.data.name, "sample_keys": ["k"], "command": "play k"}}
 
     def discard(self) -> None:
         self.shown.append("discarded")
@@ -101,9 +110,18 @@ class Toy:
         on_progress("half")
         if self._fails:
             error = AwsError("refused")
-            error.report = self._report
+            error.report = self.report
             raise error
-        return self._report
+        return self.report
+
+
+def _rows(data: ToyData) -> Rows:
+    row = Rows()
+    row("plan of", data.name)
+    row.example("for example", "k")
+    row.warnings((PlanWarning("toy", "it is only a toy"),))
+    row.to_do("Nothing was played.", "play --execute")
+    return row
 
 
 class Progress:
@@ -120,22 +138,43 @@ class Progress:
 def test_without_execute_the_plan_is_shown_and_nothing_done(capsys: pytest.CaptureFixture[str]) -> None:
     toy = Toy("COMPLETED")
     assert carry_out(toy, toy.look(), execute=False, as_json=False) == 0
-    assert toy.shown == ["discarded", "plan of the toy"]
+    assert toy.shown == ["discarded"]
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert told.out == (
+        "plan of      the toy\nfor example  k\nwarning      it is only a toy\n"
+        "Nothing was played. To do it:\n  play --execute\n"
+    )
     assert carry_out(toy, toy.look(), execute=False, as_json=True) == 0
     told = capsys.readouterr()
-    assert (told.out, told.err) == ('{"plan": "the toy"}\n', "")
+    whole = '{"plan": {"name": "the toy", "sample_keys": ["k"], "command": "play k"}}\n'
+    assert (told.out, told.err) == (whole, "")
 
 
 @pytest.mark.parametrize("state", ["INTERRUPTED", "LIMITED", "PAUSED", "COMPLETED"])
 def test_a_report_is_shown_and_how_to_go_on(state: str, capsys: pytest.CaptureFixture[str]) -> None:
     toy = Toy(state)
-    assert carry_out(toy, toy.look(), execute=True, as_json=True) == 1
+    assert carry_out(toy, toy.look(), execute=True, as_json=True) == toy.report.exit_code
     told = capsys.readouterr()
     assert toy.shown[0] == "half"
     assert toy.shown[-1] == state
-    assert told.out == f'{{"state": "{state}"}}\n'
-    assert told.err.startswith("warning: it is only a toy\nrun the toy\n")
-    assert ("go on with: restrike runs resume toy" in told.err) is (state != "COMPLETED")
+    assert told.out == f'{{"run": "toy", "state": "{state}", "plan": {{"name": "the toy"}}}}\n'
+    assert told.err.startswith("plan of  the toy\nwarning: it is only a toy\nrun the toy\n")
+    go_on = "restrike runs resume toy --ledger '/a ledger.db'"
+    said = {"COMPLETED": "", "LIMITED": f"ended at its --limit. What would be done next: {go_on}\n"}
+    assert told.err.endswith(said.get(state, f"go on with: {go_on} --execute\n"))
+
+
+def test_what_remains_after_a_limit_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    toy = Toy("LIMITED", expected=200)
+    carry_out(toy, toy.look(), execute=True, as_json=False)
+    assert "ended at its --limit; about 190 remain. What would be done next: restrike" in capsys.readouterr().err
+
+
+def test_a_follower_that_was_stopped_is_no_failure() -> None:
+    """It has no end but that one: a service manager that ends it must not see a failure."""
+    toy = Toy("INTERRUPTED", follows=True)
+    assert carry_out(toy, toy.look(), execute=True, as_json=False) == 0
 
 
 def test_the_report_of_a_run_that_failed_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,11 @@ import pytest
 from tests.acceptance.command import RESTRIKE
 
 HEAVY = ("botocore", "aiohttp", "pyarrow", "obstore", "rich", "sqlite3", "asyncio")
-CPU_S = 0.1
-"""Beyond the bare interpreter: user and system, of the child alone, in the best of the tries."""
+BARE = "import click, msgspec"
+AT_MOST = 2.0
+"""Times the CPU time of an interpreter that imports what no command can do without, in the same moment."""
 TRIES = 30
+TIMEOUT_S = 600
 ASKS = {
     "help": (["--help"], {}),
     "touch": (["touch", "--help"], {}),
@@ -50,7 +52,9 @@ def test_help_and_completion_import_nothing_heavy(name: str) -> None:
     words, env = asking(name)
     tell = f"print(*sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"
     code = f"import atexit, sys; atexit.register(lambda: {tell}); from restrike.cli.main import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
     assert done.returncode == 0
     assert done.stdout.strip()
     assert done.stderr == "\n"
@@ -58,23 +62,23 @@ def test_help_and_completion_import_nothing_heavy(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["help", "replay", "flags"])
 def test_help_and_completion_are_quick(name: str, tmp_path: Path) -> None:
-    """As it is installed: compiled once. The least of several tries, in turn with the bare interpreter: a busy machine
-    makes CPU time longer, and nothing makes it shorter."""
+    """As it is installed: compiled once. The least of several tries, in turn with an interpreter that imports the
+    least: a busy machine makes the CPU time of both longer, and nothing makes it shorter."""
     words, env = asking(name)
     env = {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
     env["PYTHONPYCACHEPREFIX"] = str(tmp_path)
     ours = bare = math.inf
     for _ in range(TRIES):
-        bare = min(bare, _cpu_s([sys.executable, "-c", "pass"], env))
+        bare = min(bare, _cpu_s([sys.executable, "-c", BARE], env))
         ours = min(ours, _cpu_s([RESTRIKE, *words], env))
-        if ours - bare <= CPU_S:
+        if ours <= AT_MOST * bare:
             break
-    assert ours - bare <= CPU_S
+    assert ours <= AT_MOST * bare
 
 
 def _cpu_s(words: list[str], env: dict[str, str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(words, env=env, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    subprocess.run(words, env=env, check=True, stdout=subprocess.DEVNULL, timeout=TIMEOUT_S)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -86,7 +90,12 @@ def _cpu_s(words: list[str], env: dict[str, str]) -> float:
 def test_a_full_disk_is_said(line: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [RESTRIKE, *line.split()], stdout=full, stderr=subprocess.PIPE, env=environment(), text=True, timeout=60
+            [RESTRIKE, *line.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
+            timeout=TIMEOUT_S,
         )
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -97,7 +106,11 @@ def test_a_full_disk_is_said(line: str) -> None:
 
 def test_a_stdout_that_was_closed_is_said() -> None:
     done = subprocess.run(
-        ["sh", "-c", f"{RESTRIKE} runs list >&-"], stderr=subprocess.PIPE, env=environment(), text=True, timeout=60
+        ["sh", "-c", f"{RESTRIKE} runs list >&-"],
+        stderr=subprocess.PIPE,
+        env=environment(),
+        text=True,
+        timeout=TIMEOUT_S,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("restrike: cannot write the output: Bad file descriptor\n")
@@ -109,17 +122,22 @@ def test_a_reader_that_goes_away_is_no_failure(line: str) -> None:
     os.close(ours)
     with os.fdopen(theirs, "wb") as pipe:
         done = subprocess.run(
-            [RESTRIKE, *line.split()], stdout=pipe, stderr=subprocess.PIPE, env=environment(), text=True, timeout=60
+            [RESTRIKE, *line.split()],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
+            timeout=TIMEOUT_S,
         )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_terminal_without_unicode_is_no_failure() -> None:
     env = environment(PYTHONIOENCODING="latin-1")
-    done = subprocess.run([RESTRIKE, "replay", "--help"], capture_output=True, env=env, timeout=60)
+    done = subprocess.run([RESTRIKE, "replay", "--help"], capture_output=True, env=env, timeout=TIMEOUT_S)
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"s3://\u2026" in done.stdout
-    done = subprocess.run([RESTRIKE, "runs", "show", "é€"], capture_output=True, env=env, timeout=60)
+    done = subprocess.run([RESTRIKE, "runs", "show", "é€"], capture_output=True, env=env, timeout=TIMEOUT_S)
     assert done.returncode == 2
     assert b"no run '\xe9\\u20ac'" in done.stderr
 
@@ -133,7 +151,7 @@ def test_a_stderr_that_nobody_reads_does_not_change_what_is_done() -> None:
             stdout=subprocess.PIPE,
             stderr=pipe,
             env=environment(RESTRIKE_NONSENSE="1"),
-            timeout=60,
+            timeout=TIMEOUT_S,
         )
     assert done.returncode == 0
     assert done.stdout.startswith(b"run ")
@@ -152,7 +170,7 @@ def test_progress_is_live_on_a_terminal_that_can(term: str, live: bool) -> None:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "wb") as terminal:
         env = environment(TERM=term)
-        subprocess.run([sys.executable, "-c", code], stderr=terminal, env=env, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", code], stderr=terminal, env=env, check=True, timeout=TIMEOUT_S)
     said = b""
     try:
         while part := os.read(ours, 65536):

@@ -20,7 +20,7 @@ from restrike.aws.wire import Wire
 from restrike.errors import AccessDenied, AwsError, ServiceFault, TrimmedData
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/s"
-WAIT_S = 20.0
+WAIT_S = 600.0
 
 
 class Change(msgspec.Struct, rename="pascal"):

@@ -52,7 +52,7 @@ async def done(life: Life) -> Report:
 
 
 async def until_stopped(life: Life) -> Report:
-    await asyncio.wait_for(life.stop.wait(), 60)
+    await asyncio.wait_for(life.stop.wait(), 600)
     return Report(life.stop.state)
 
 
@@ -164,7 +164,8 @@ def test_a_failure_is_kept_and_says_how_to_go_on(path: Path) -> None:
 
     with pytest.raises(AwsError) as raised:
         carry_out(verb(), path, entering(), work)
-    assert raised.value.hint == "Ask somebody. What is done is saved. Go on with: restrike runs resume r"
+    go_on = f"restrike runs resume r --ledger {path} --execute"
+    assert raised.value.hint == f"Ask somebody. What is done is saved. Go on with: {go_on}"
     run = run_of(path)
     assert (run.state, run.reason) == ("FAILED", "refused")
     assert msgspec.json.decode(run.report or b"") == {"state": "FAILED", "steps": 2}

@@ -182,6 +182,13 @@ def test_a_process_keeps_its_identity_and_loses_it_at_its_end() -> None:
         assert dynamodb_local.await_end(process.pid, identity, timeout_s=10)
 
 
+def test_the_state_folder_is_for_nobody_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The ledger lies there too, whichever was first."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "new"))
+    with dynamodb_local._one_at_a_time():
+        assert dynamodb_local.state_file().parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_where_there_is_no_proc_ps_tells_the_start_time() -> None:
     state, began = dynamodb_local._ask_ps(os.getpid())
     assert state[0] in "RS"

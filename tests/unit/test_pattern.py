@@ -328,3 +328,38 @@ def test_what_lambda_refuses_is_refused_with_its_place(criteria: Any, message: s
         compile_criteria(criteria)
     assert caught.value.message.startswith(message)
     assert caught.value.hint
+
+
+# ── patterns that would explode ──────────────────────────────────────────────────────────────────────────
+
+
+def members(count: int) -> dict[str, list[str]]:
+    return {"SS": [f"m{number}" for number in range(count)]}
+
+
+def test_many_sets_take_as_many_steps_as_they_have_members() -> None:
+    """Matched one by one: five sets of 100 members have 10^10 combinations, and the last field matches none."""
+    names = [f"set{number}" for number in range(12)]
+    record = {"dynamodb": {"NewImage": {name: members(1_000) for name in names} | {"z": {"S": "no"}}}}
+    fields: dict[str, object] = {name: {"SS": [{"prefix": "m"}]} for name in names}
+    assert compile_criteria({"dynamodb": {"NewImage": fields}}).matches(record)
+    assert not compile_criteria({"dynamodb": {"NewImage": fields | {"z": {"S": ["yes"]}}}}).matches(record)
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_fields_of_one_long_list_take_as_many_steps_as_it_has_elements(rising: bool) -> None:
+    """Each element has all fields but one: so each passes for all but the last of them."""
+    names = list("abcdefgh")
+    items = [{name: {"S": "x"} for name in names if name != names[number % 8]} for number in range(20_000)]
+    if not rising:
+        items.reverse()
+    pattern = {"list": {name: {"S": ["x"]} for name in names}}
+    assert not compile_criteria(pattern).matches({"list": items})
+    assert compile_criteria(pattern).matches({"list": [*items, {name: {"S": "x"} for name in names}]})
+
+
+def test_lists_in_lists_are_told_apart() -> None:
+    inner = [{"b": [{"x": number, "y": other} for other in range(50)]} for number in range(50)]
+    pattern = {"a": {"b": {"x": [7], "y": [9]}}}
+    assert compile_criteria(pattern).matches({"a": inner})
+    assert not compile_criteria({"a": {"b": {"x": [7], "y": [50]}}}).matches({"a": inner})

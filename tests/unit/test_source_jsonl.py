@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+import subprocess
 import sys
 import tracemalloc
 import zlib
@@ -392,3 +393,111 @@ def test_any_bytes_are_values_or_an_error_that_says_where(text: bytes) -> None:
     else:
         return
     assert "a file, line" in where
+
+
+# ── hostile files ────────────────────────────────────────────────────────────────────────────────────────
+
+PEAK = """
+import asyncio, resource, sys
+from restrike.errors import SourceLacks
+from restrike.model.window import Window
+from restrike.sources.jsonl.reading import JsonlSource
+
+async def go():
+    async with JsonlSource(sys.argv[1]) as source:
+        async for page in source.read({}, Window()):
+            pass
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    asyncio.run(go())
+    print("read to its end")
+except SourceLacks as error:
+    print(error.message)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> (20 if sys.platform == "darwin" else 10))
+"""
+
+
+def peak_of(path: Path) -> tuple[str, int]:
+    """What is said of the file, and how many MB reading it took."""
+    out = subprocess.run(
+        [sys.executable, "-c", PEAK, str(path)], capture_output=True, check=True, text=True, timeout=300
+    )
+    said, megabytes = out.stdout.splitlines()
+    return said, int(megabytes)
+
+
+def bomb(suffix: str, beginning: bytes, letter: bytes, megabytes: int) -> bytes:
+    piece = letter * (1 << 20)
+    if suffix == ".zst":
+        packer: Any = zstandard.ZstdCompressor(level=3).compressobj()
+    else:
+        packer = zlib.compressobj(9, wbits=31)
+    return bytes(
+        packer.compress(beginning) + b"".join(packer.compress(piece) for _ in range(megabytes)) + packer.flush()
+    )
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize(
+    ("beginning", "letter", "said"),
+    [(b'{"dynamodb":"', b"x", "a value of more than 64 MB"), (b"", b" ", "read to its end")],
+    ids=["a value", "blanks"],
+)
+def test_a_bomb_takes_no_more_than_a_value_and_a_chunk(
+    suffix: str, beginning: bytes, letter: bytes, said: str, tmp_path: Path
+) -> None:
+    """Half a gigabyte, of which a megabyte or less is on the disk."""
+    path = tmp_path / f"bomb{suffix}"
+    path.write_bytes(bomb(suffix, beginning, letter, 512))
+    assert path.stat().st_size < 1 << 20
+    told, megabytes = peak_of(path)
+    assert said in told
+    assert megabytes < (300 if beginning else 50)
+
+
+def test_zstandard_frames_of_others_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "f.zst"
+    packed = [zstandard.compress(lines([record(n)]).encode()) for n in range(2)]
+    path.write_bytes(packed[0] + b"\x5e\x2a\x4d\x18\x03\x00\x00\x00abc" + packed[1])
+    assert len(read(path)) == 2
+    path.write_bytes(packed[0] + b"\x5e\x2a\x4d\x18\x03\x00\x00\x00ab")
+    with pytest.raises(SourceLacks, match="cut off"):
+        read(path)
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+@pytest.mark.parametrize("sized", [True, False])
+def test_zstandard_frames_of_every_form(checksum: bool, sized: bool, tmp_path: Path) -> None:
+    path = tmp_path / "f.zst"
+    for count in (0, 1, 100, 5_000):
+        text = lines([record(n) for n in range(count)]).encode()
+        packer = zstandard.ZstdCompressor(write_checksum=checksum, write_content_size=sized)
+        path.write_bytes(packer.compress(text))
+        assert len(read(path)) == count
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"dynamodb":' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"dynamodb":{"Keys":{"a":{"S":"b"}},"NewImage":' + b'{"M":' * 100_000 + b"1" + b"}" * 100_002,
+        b'{"Records":[{"dynamodb":{"Keys":' + b"[" * 100_000 + b"]" * 100_000 + b"}}]}",
+    ],
+    ids=["arrays", "objects", "an image", "keys of an event"],
+)
+def test_nesting_without_end_is_told(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    for ending in (b"", b"\n", b"\n" + lines([record(1)]).encode()):
+        path.write_bytes(text + ending)
+        with pytest.raises(SourceLacks, match="f, line 1"):
+            read(path)
+
+
+@pytest.mark.parametrize("created", ["1e300", "-5", '"-1"', "1e12345"])
+def test_a_time_that_is_none_is_told(created: str, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text(f'{{"dynamodb":{{"Keys":{{"a":{{"S":"b"}}}},"ApproximateCreationDateTime":{created}}}}}')
+    with pytest.raises(SourceLacks, match="line 1"):
+        read(path)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from restrike.running.stop import Reason, Stop, run_to_end
+from restrike.running.stop import SIGNALS, Reason, Stop, run_to_end
 
 
 def test_another_thread_wakes_who_waits() -> None:
@@ -15,7 +19,7 @@ def test_another_thread_wakes_who_waits() -> None:
 
     async def work() -> str:
         waiting.set()
-        await asyncio.wait_for(stop.wait(), 60)
+        await asyncio.wait_for(stop.wait(), 600)
         return "woken"
 
     def other() -> None:
@@ -38,7 +42,7 @@ def test_many_wait_in_many_loops() -> None:
             waits = asyncio.gather(*[stop.wait() for _ in range(3)])
             await asyncio.sleep(0)
             barrier.wait(60)
-            await asyncio.wait_for(waits, 60)
+            await asyncio.wait_for(waits, 600)
             woken.append(number)
 
         asyncio.run(work())
@@ -112,3 +116,57 @@ def test_one_that_follows_is_set_with_it_and_not_the_other_way_round(when: str) 
     with stop.followed_by(follower):
         follower.set("deadline")
         assert not stop.is_set()
+
+
+# ── signals ──────────────────────────────────────────────────────────────────────────────────────────────
+
+STUBBORN = """
+import asyncio, sys, time
+from restrike.running import stop
+
+async def main():
+    found = stop.Stop()
+    with found.on_signals(lambda: print("stopping", flush=True)):
+        print("begun", flush=True)
+        await found.wait()
+        print("stopped", flush=True)
+        try:
+            for _ in range(6000):
+                time.sleep(0.01)  # the loop does not get a turn
+        finally:
+            print("cleaned up", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_the_process_at_once_but_not_one_that_comes_with_the_first(number: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            process.send_signal(number)
+            assert process.stdout.readline() == "stopping\n"
+            process.send_signal(number)  # within the second
+            assert process.stdout.readline() == "stopped\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1.1)
+            process.send_signal(number)
+            assert process.wait(60) == 130
+            assert process.stdout.read() == "", "nothing is cleaned up"
+        finally:
+            process.kill()
+
+
+def test_the_handlers_of_before_are_there_again() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    async def signalled() -> None:
+        found = Stop()
+        with found.on_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(found.wait(), 60)
+
+    asyncio.run(signalled())
+    assert [signal.getsignal(number) for number in SIGNALS] == before

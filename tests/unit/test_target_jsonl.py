@@ -25,7 +25,7 @@ from restrike.targets.jsonl.target import JsonlTarget
 from tests.change_records import STREAM_ARN, make_record
 
 T = TypeVar("T")
-BOUND_S = 30.0
+BOUND_S = 600.0
 HERE = Path(__file__).parents[2]
 
 
@@ -221,7 +221,7 @@ async def work():
         await asyncio.gather(lane(target, 1), lane(target, 2))
 
 try:
-    asyncio.run(asyncio.wait_for(work(), 30))
+    asyncio.run(asyncio.wait_for(work(), 600))
 except BrokenPipeError:
     sys.exit(7)
 except TimeoutError:

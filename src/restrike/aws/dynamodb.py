@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from restrike.aws.refusals import not_of
 from restrike.aws.session import Aws, ask
 from restrike.aws.wire import Wire, retry_delay_s
 from restrike.errors import AwsError, NotFound, ServiceFault, Throttled
@@ -21,8 +23,12 @@ KEYS_A_CALL = 100  # the limit of BatchGetItem
 UNANSWERED_ROUNDS = 30  # of UnprocessedKeys without a single item
 
 
-def connect(aws: Aws, *, connections: int) -> Wire:
-    return Wire(aws, "dynamodb", TARGET, connections=connections)
+PLAN_PATIENCE_S = 30.0
+"""So long a plan tries one call: there is somebody who looks at the screen."""
+
+
+def connect(aws: Aws, *, connections: int, patience_s: float = math.inf) -> Wire:
+    return Wire(aws, "dynamodb", TARGET, connections=connections, patience_s=patience_s)
 
 
 def describe_table(aws: Aws, name: str) -> tuple[TableInfo, datetime]:
@@ -38,7 +44,10 @@ def describe_table(aws: Aws, name: str) -> tuple[TableInfo, datetime]:
         ) from None
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     now = parsedate_to_datetime(date) if date else datetime.now(UTC)
-    return table_info(answer["Table"]), now.astimezone(UTC)
+    try:
+        return table_info(answer["Table"]), now.astimezone(UTC)
+    except (KeyError, TypeError, AttributeError):
+        raise not_of("DynamoDB", "DescribeTable", aws.endpoint("dynamodb")) from None
 
 
 def time_to_live_attribute(aws: Aws, table: str) -> str | None:

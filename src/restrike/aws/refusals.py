@@ -54,9 +54,12 @@ _HINTS: dict[type[AwsError], str] = {
     AccessDenied: "Allow that action to these credentials, or use others (--profile).",
     NotFound: "Check the name, --region and --endpoint-url.",
     Throttled: "Try again later, or slower (--rate, --max-wcu).",
-    ServiceFault: "The service failed; what is done is saved. Run the command again.",
+    ServiceFault: "The service failed. Run the command again, later.",
     BadCredentials: "Log in again, or set other credentials (--profile); then run the command again.",
 }
+
+_OF_THE_CLOCK = ("Signature expired", "Signature not yet current", "Request has expired")
+_CLOCK = "This machine's clock is wrong by minutes: set it, then run the command again."
 
 EXPIRED_TOKEN_CODES = frozenset({"ExpiredTokenException", "ExpiredToken", "RequestExpired"})
 
@@ -65,7 +68,17 @@ def error_for(operation: str, code: str, message: str, status: int = 400, reason
     """The exception for an error answer of a service."""
     kind = ERRORS.get(code) or (ServiceFault if status >= 500 else AwsError)
     text = f"{operation}: {code}: {message}" if message else f"{operation}: {code or status}"
-    return kind(text, _HINTS.get(kind, ""), code=code, operation=operation, status=status, throttling_reasons=reasons)
+    hint = _CLOCK if any(words in message for words in _OF_THE_CLOCK) else _HINTS.get(kind, "")
+    return kind(text, hint, code=code, operation=operation, status=status, throttling_reasons=reasons)
+
+
+def not_of(service: str, operation: str, url: str) -> ServiceFault:
+    """The exception for an answer that the service cannot have given, though its status says all is well."""
+    return ServiceFault(
+        f"{operation}: what answers at {url} is not {service}: its answer cannot be read",
+        "Is a proxy or a login page between? Check --endpoint-url, and the proxy's settings.",
+        operation=operation,
+    )
 
 
 def unreachable(operation: str, url: str, cause: BaseException) -> Unreachable:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, NoReturn
 
 import botocore.config
 import botocore.exceptions
+import botocore.loaders
+import botocore.parsers
 import botocore.session
 from botocore import xform_name
 from botocore.configprovider import ConfiguredEndpointProvider
 
-from restrike.aws.refusals import error_for, unreachable
+from restrike.aws.endpoints import checked_endpoint
+from restrike.aws.refusals import error_for, not_of, unreachable
 from restrike.aws.settings import AwsSettings
+from restrike.aws.trouble import note_try, told_if_silent
 from restrike.errors import AwsError, BadCredentials, UsageError
 
 _COLD = botocore.config.Config(
     # A stream call must not go to a per-account host: its records are asked for by stream ARN.
     account_id_endpoint_mode="disabled",
-    connect_timeout=5,
-    read_timeout=30,
-    retries={"mode": "standard", "total_max_attempts": 5},
+    # With its pauses some 30 s of silence; it is told after the first few: `restrike.aws.trouble`.
+    connect_timeout=4,
+    read_timeout=6,
+    retries={"mode": "standard", "total_max_attempts": 4},
     user_agent_extra="restrike",
 )
 _SERVICE_IDS = {
@@ -30,6 +36,12 @@ _SERVICE_IDS = {
     "s3": "s3",
     "sts": "sts",
 }
+
+
+@functools.cache
+def _descriptions(data_path: str | None) -> Any:
+    """botocore's descriptions of the services, read once in a process: that takes longer than to ask most questions."""
+    return botocore.loaders.create_loader(data_path)
 
 
 class Aws:
@@ -56,14 +68,22 @@ class Aws:
         session = botocore.session.Session(profile=self.settings.profile)
         try:
             session.get_scoped_config()
+            _ = session.full_config  # with the credentials file
         except botocore.exceptions.ProfileNotFound as error:
             raise UsageError(str(error), "Look at `aws configure list-profiles`.") from None
+        except (botocore.exceptions.BotoCoreError, OSError) as error:
+            raise UsageError(
+                f"the shared AWS config cannot be read: {error}",
+                "Mend ~/.aws/config or ~/.aws/credentials, or name others: AWS_CONFIG_FILE, "
+                "AWS_SHARED_CREDENTIALS_FILE.",
+            ) from None
+        session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
         return session
 
     def configured_endpoint(self, service: str) -> str | None:
         """The endpoint that the user gave for that service, if any."""
-        if service in ("dynamodb", "dynamodbstreams") and self.settings.endpoint_url:
-            return self.settings.endpoint_url
+        if service in ("dynamodb", "dynamodbstreams") and self.settings.endpoint_url is not None:
+            return checked_endpoint(self.settings.endpoint_url, "--endpoint-url")
         return self._endpoint_from_environment(service) or (
             # Streams of a stand-in live where its tables live.
             self.configured_endpoint("dynamodb") if service == "dynamodbstreams" else None
@@ -78,7 +98,9 @@ class Aws:
         if self.session.get_config_variable("ignore_configured_endpoint_urls"):
             return None
         url = provider.provide()
-        return str(url) if url else None
+        return (
+            checked_endpoint(str(url), f"the endpoint of {service} in the environment or AWS config") if url else None
+        )
 
     def may_ask(self, service: str) -> bool:
         """False where DynamoDB is a stand-in and that service has no endpoint of its own.
@@ -90,15 +112,16 @@ class Aws:
     def client(self, service: str) -> Any:
         """A botocore client for what is asked seldom. Its answers are untyped dictionaries."""
         if service not in self._clients:
+            region, endpoint_url = self.region, self.configured_endpoint(service)
             try:
                 self._clients[service] = self.session.create_client(
-                    service,
-                    region_name=self.region,
-                    endpoint_url=self.configured_endpoint(service),
-                    config=_COLD,
+                    service, region_name=region, endpoint_url=endpoint_url, config=_COLD
                 )
+            except (botocore.exceptions.PartialCredentialsError, botocore.exceptions.CredentialRetrievalError) as error:
+                raise BadCredentials(str(error), CREDENTIALS_HINT) from None
             except (botocore.exceptions.BotoCoreError, ValueError) as error:
                 raise UsageError(f"no {service} client: {error}", "Check --region and --endpoint-url.") from None
+            self._clients[service].meta.events.register_first("needs-retry", note_try)
         return self._clients[service]
 
     def endpoint(self, service: str) -> str:
@@ -127,10 +150,26 @@ CREDENTIALS_HINT = (
 )
 
 
+_ALWAYS_THERE = {
+    "DescribeTable": "Table",
+    "DescribeTimeToLive": "TimeToLiveDescription",
+    "DescribeStream": "StreamDescription",
+    "ListStreams": "Streams",
+    "ListTables": "TableNames",
+    "ListEventSourceMappings": "EventSourceMappings",
+    "GetFunctionConfiguration": "FunctionArn",
+    "GetAccountSettings": "AccountLimit",
+}
+"""Operation → the member that each answer of the service has. What lacks it came from somebody else: a proxy, a login
+page, another service."""
+
+
 def ask(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     """One seldom-made call through botocore, its errors as ours. `operation` in the API's own spelling."""
+    service = client.meta.service_model.service_id.replace(" ", "")
     try:
-        answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
+        with told_if_silent(service, operation, str(client.meta.endpoint_url)):
+            answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
     except botocore.exceptions.ClientError as error:
         problem = error.response.get("Error", {})
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -145,4 +184,10 @@ def ask(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
         raise unreachable(operation, str(client.meta.endpoint_url), error) from None
     except botocore.exceptions.BotoCoreError as error:
         raise AwsError(f"{operation}: {error}", operation=operation) from None
+    except (botocore.parsers.ResponseParserError, AttributeError, KeyError, TypeError, UnicodeDecodeError):
+        # No answer of that service: botocore expects nobody else's.
+        raise not_of(service, operation, str(client.meta.endpoint_url)) from None
+    member = _ALWAYS_THERE.get(operation)
+    if member is not None and not isinstance(answer.get(member), dict | list | str):
+        raise not_of(service, operation, str(client.meta.endpoint_url))
     return answer

@@ -174,6 +174,13 @@ async def _iterator_at_time(wire: Wire, request: bytes) -> tuple[str | None, boo
     return None, False
 
 
+async def try_reading(wire: Wire, stream_arn: str) -> None:
+    """Asks for a shard, and for an iterator of it; raises AwsError where that is refused. No record is read."""
+    body = await wire.call("DescribeStream", msgspec.json.encode({"StreamArn": stream_arn, "Limit": 1}))
+    for shard in decode(_describe_answer, body, "DescribeStream").stream_description.shards:
+        await shard_iterator(wire, stream_arn, shard.shard_id, Start(latest=True))
+
+
 def records_decoder(record_type: type[Any]) -> msgspec.json.Decoder[Any]:
     """A decoder of GetRecords answers with `records` of that type and the `next_iterator`."""
     answer = msgspec.defstruct(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import random
 import socket
 import ssl
@@ -24,9 +25,10 @@ import botocore.httpsession
 import msgspec
 from yarl import URL
 
-from restrike.aws.refusals import EXPIRED_TOKEN_CODES, error_for, unreachable
+from restrike.aws.refusals import ERRORS, EXPIRED_TOKEN_CODES, error_for, not_of, unreachable
 from restrike.aws.session import CREDENTIALS_HINT, Aws
 from restrike.aws.signing import JSON_1_0, FrozenCredentials, Signer
+from restrike.aws.trouble import Trouble, log_request, name_of
 from restrike.errors import AwsError, BadCredentials, ServiceFault, Throttled, Unreachable
 
 
@@ -47,6 +49,7 @@ class _ErrorBody(msgspec.Struct):
 _error_body = msgspec.json.Decoder(_ErrorBody)
 
 MAX_RETRY_DELAY_S = 10.0
+OF_ONE_ITEM = frozenset({"GetItem", "PutItem", "UpdateItem", "DeleteItem"})  # all is well with them without a word
 READ_ATTEMPTS = 30  # with back-off and jitter some two minutes of nothing but refusals, as for writes
 MAX_SENT_AT_ONCE_BYTES = 1 << 20
 TIMEOUT_S = 20.0  # of one attempt, from the connection to the last byte
@@ -86,6 +89,7 @@ class Channel:
         content_type: str = JSON_1_0,
     ) -> None:
         self._aws = aws
+        self._service = service
         self._connections = connections
         self._timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         self.url = aws.endpoint(service)
@@ -104,6 +108,8 @@ class Channel:
         self._credentials = aws.credentials()
         self._session: aiohttp.ClientSession | None = None
         self._proxy: str | None = None
+        self._trouble = Trouble(service, self.url)
+        self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         verify: ssl.SSLContext | bool = True
@@ -123,11 +129,15 @@ class Channel:
             auto_decompress=True,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
         )
+        self._watching = asyncio.create_task(self._trouble.watch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
@@ -164,16 +174,47 @@ class Channel:
             )
         # aiohttp sends plain bytes in one go, and warns where they are many.
         data = body if len(body) <= MAX_SENT_AT_ONCE_BYTES else io.BytesIO(body)
+        began = time.monotonic()
+        self._trouble.begins(operation)
         try:
             async with self._session.post(
                 url, data=data, headers=signed, proxy=self._proxy, allow_redirects=False
             ) as response:
-                return Reply(response.status, response.headers, await response.read())
+                reply = Reply(response.status, response.headers, await response.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
+            self._no_answer(operation, error, began)
             silence = unreachable(operation, self.url, error)
             raise NotConnected(silence.message, silence.hint, operation=operation) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            self._no_answer(operation, error, began)
             raise unreachable(operation, self.url, error) from None
+        finally:
+            self._trouble.ends()
+        log_request(self._service, operation, reply.status, time.monotonic() - began, len(reply.body))
+        self._judge(operation, reply)
+        return reply
+
+    def _is_readable(self, operation: str, body: bytes) -> bool:
+        """Whether this may be what the service answers where all is well."""
+        return True
+
+    def _no_answer(self, operation: str, error: BaseException, began: float) -> None:
+        what = "no answer" if isinstance(error, TimeoutError) else type(error).__name__
+        log_request(self._service, operation, what, time.monotonic() - began)
+        self._trouble.bad(f"gives no answer ({what})" if what != "no answer" else "gives no answer")
+
+    def _judge(self, operation: str, reply: Reply) -> None:
+        if reply.status == 200:
+            if self._is_readable(operation, reply.body):
+                self._trouble.good()
+            else:
+                self._trouble.bad("gives an answer that cannot be read")
+            return
+        code = _refusal_code(reply)
+        if reply.status >= 500 or reply.status == 429 or ERRORS.get(code) in (Throttled, ServiceFault):
+            self._trouble.bad(f"answers {reply.status}" + (f" ({code})" if code else ""))
+        else:
+            self._trouble.good()
 
     async def _frozen_credentials(self) -> FrozenCredentials:
         credentials = self._credentials
@@ -202,6 +243,9 @@ def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
     return made
 
 
+"""Of one item: there may be nothing to say of them."""
+
+
 class Wire(Channel):
     """A channel to a service that speaks the AWS JSON protocol: DynamoDB and its streams."""
 
@@ -213,16 +257,26 @@ class Wire(Channel):
         *,
         connections: int = 32,
         timeout_s: float | None = None,
+        patience_s: float = math.inf,
     ) -> None:
         super().__init__(aws, service, connections=connections, timeout_s=timeout_s)
         self._target = target
+        self._patience_s = patience_s
+
+    def _is_readable(self, operation: str, body: bytes) -> bool:
+        # No answer to a query or a batch is empty; taken for one, it would be the end of all there is to read.
+        return body.startswith(b"{") and (body != b"{}" or operation in OF_ONE_ITEM)
 
     async def call(self, operation: str, body: bytes, *, attempts: int | None = None) -> bytes:
-        """The answer's body. Throttles, faults and silence are tried again, `attempts` (READ_ATTEMPTS) times in all.
+        """The answer's body. Throttles, faults and silence are tried again, `attempts` (READ_ATTEMPTS) times in all,
+        and for as long as the wire's `patience_s`.
 
         For calls that may be repeated safely. Raises the AwsError of the last attempt.
         """
+        began = time.monotonic()
         for attempt in range((READ_ATTEMPTS if attempts is None else attempts) - 1):
+            if time.monotonic() - began > self._patience_s:
+                break
             try:
                 return await self.call_once(operation, body)
             except (Throttled, ServiceFault, Unreachable):
@@ -235,10 +289,10 @@ class Wire(Channel):
         After Unreachable and ServiceFault it is unknown whether the service carried the request out.
         """
         reply = await self.post(operation, body, {"X-Amz-Target": f"{self._target}.{operation}"})
-        if reply.status == 200 and reply.body.startswith(b"{"):
+        if reply.status == 200 and self._is_readable(operation, reply.body):
             return reply.body
         if reply.status == 200:
-            raise ServiceFault(f"{operation}: unreadable answer", "Is there a proxy between?", operation=operation)
+            raise not_of(name_of(self._service), operation, self.url)
         raise refusal(operation, reply)
 
 

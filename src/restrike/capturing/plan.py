@@ -14,7 +14,15 @@ from restrike.aws import dynamodb, streams
 from restrike.aws.session import Aws
 from restrike.aws.streams import RETENTION_S
 from restrike.capturing.execute import STATUS_EVERY_S, OnStatus, capture
-from restrike.capturing.request import TRIM_HORIZON, CaptureOptions, CaptureRequest, command_line, options_of, place_of
+from restrike.capturing.request import (
+    TRIM_HORIZON,
+    CaptureOptions,
+    CaptureRequest,
+    check_place,
+    command_line,
+    options_of,
+    place_of,
+)
 from restrike.capturing.run import VERB, identity, name_of
 from restrike.capturing.table_streams import streams_to_capture
 from restrike.errors import SourceLacks, UsageError
@@ -34,7 +42,7 @@ class CapturePlan(Planned[CapturePlanData]):
     """What a capture would do (`data`), and the way to do it. Writes nothing until `execute`."""
 
     def __init__(self, request: CaptureRequest, aws: Aws, data: CapturePlanData, table_arn: str) -> None:
-        super().__init__(data)
+        super().__init__(data, str(ledger_path(request.ledger)), follows=request.follow)
         self.request = request
         self._aws = aws
         self._entry = Entry(
@@ -85,6 +93,7 @@ class CapturePlan(Planned[CapturePlanData]):
 def plan(request: CaptureRequest) -> CapturePlan:
     """Looks at table and archive; raises UsageError for what must not be tried."""
     options = options_of(request)
+    check_place(request.to)
     aws = Aws(request.aws)
     table, _ = dynamodb.describe_table(aws, request.table)
     store = _look_at(request.to, aws)

@@ -90,6 +90,16 @@ def options_of(request: CaptureRequest) -> CaptureOptions:
     )
 
 
+def check_place(archive: str) -> None:
+    """UsageError for a place that would be read under another name."""
+    above, _, last = archive.rstrip("/").rpartition("/")
+    if last.startswith(("table=", "stream=")):
+        raise UsageError(
+            f"--to {archive} lies in an archive: table=… and stream=… are folders that a capture makes itself",
+            f"Name the archive's own place, for example {above or 'kept'}.",
+        )
+
+
 def place_of(archive: str) -> str:
     """Where the archive is, from whatever folder it was named."""
     return archive if "://" in archive else str(Path(archive).absolute())

@@ -13,6 +13,7 @@ from restrike.cli.flags import EXECUTE, JSON
 from restrike.cli.options import VerbGroup, aws_settings
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
+from restrike.model.window import duration
 
 if TYPE_CHECKING:
     from restrike.archive.layout import StreamName
@@ -26,6 +27,8 @@ WINDOW = (
 OLDER_THAN = Flag("--older-than", "Only hours that ended so long ago.", "keep", metavar="AGE", default="1h")
 TARGET_MB = Flag("--target-mb", "A merged file's size at most.", "keep", "number", metavar="MB", default="128")
 HORIZON = Flag("--older-than", "Hours that ended so long ago: 90d. At least 48h.", "keep", metavar="AGE")
+
+LEAST_MB = 1
 
 
 @click.group(cls=VerbGroup)
@@ -49,21 +52,24 @@ def _window(values: dict[str, Any]) -> Window:
 
     now = datetime.now(UTC)
     since, until = values.pop("since"), values.pop("until")
-    return Window(
+    window = Window(
         None if since is None else moment("--since", since, now),
         None if until is None else moment("--until", until, now),
     )
+    if window.since_s is not None and window.until_s is not None and window.until_s <= window.since_s:
+        raise UsageError(f"--until {until} is not after --since {since}", "Nothing lies between: exchange the two.")
+    return window
 
 
 @command.verb("ls", *WINDOW, JSON, *settings.FLAGS)
 @click.argument("archive")
 def ls(archive: str, as_json: bool, **values: Any) -> int:
     """List the data files, an hour's after the other: hour, shard, first sequence number, bytes, path."""
+    window = _window(values)
+    store, names = _opened(archive, values)
     from restrike.archive.inspection import files
     from restrike.cli.render.archive import show_file
 
-    window = _window(values)
-    store, names = _opened(archive, values)
     for _, file in files(store, names, window):
         show_file(file, as_json=as_json)
     return 0
@@ -76,12 +82,12 @@ def stat(archive: str, as_json: bool, **values: Any) -> int:
 
     The exit code is 4 where a file cannot be read.
     """
+    window = _window(values)
+    store, names = _opened(archive, values)
     from restrike.archive.inspection import stat as count
     from restrike.cli.render.archive import show_stat
     from restrike.cli.render.streams import put_json
 
-    window = _window(values)
-    store, names = _opened(archive, values)
     found = count(store, names, window)
     if as_json:
         put_json({"table": names[0].table, "streams": [name.label for name in names], **found.as_json()})
@@ -97,11 +103,11 @@ def verify(archive: str, as_json: bool, **values: Any) -> int:
 
     The exit code is 6 where something is wrong, 4 where the archive is known to lack records.
     """
+    store, names = _opened(archive, values)
     from restrike.archive.inspection import verify as check
     from restrike.cli.render.archive import show_verdict
     from restrike.cli.render.streams import put_json
 
-    store, names = _opened(archive, values)
     verdict = check(store, names)
     if as_json:
         put_json(verdict.as_json())
@@ -118,6 +124,10 @@ def compact(
     archive: str, older_than: str | None, target_mb: float | None, execute: bool, as_json: bool, **values: Any
 ) -> int:
     """Merge the small files of each shard's hour. Captures and readers may be at work meanwhile."""
+    if target_mb is not None and target_mb < LEAST_MB:
+        raise UsageError(f"--target-mb {target_mb:g} is no number from {LEAST_MB} on", f"Give {LEAST_MB} or more.")
+    older_than = older_than or "1h"
+    before_s = time.time() - duration("--older-than", older_than)
     store, names = _opened(archive, values)
     import msgspec
 
@@ -125,10 +135,7 @@ def compact(
     from restrike.archive.compaction import compact as merge
     from restrike.cli.render.archive import show_compacted
     from restrike.cli.render.streams import put_json
-    from restrike.model.window import duration
 
-    older_than = older_than or "1h"
-    before_s = time.time() - duration("--older-than", older_than)
     if older_than in ("0s", "0m", "0h", "0d"):
         before_s += 3600.0  # also the hour that is not over
     target_bytes = int((target_mb or 128.0) * 1_000_000)
@@ -158,14 +165,13 @@ def prune(archive: str, older_than: str | None, execute: bool, as_json: bool, **
     """Throw away old hours. Never the last 48."""
     if older_than is None:
         raise UsageError("it is not said what is old", "Give --older-than AGE, for example --older-than 90d.")
+    age_s, now_s = duration("--older-than", older_than), time.time()
     store, names = _opened(archive, values)
     from restrike.archive.layout import iso
     from restrike.archive.pruning import prune as throw_away
     from restrike.cli.render.archive import show_pruned
     from restrike.cli.render.streams import put_json
-    from restrike.model.window import duration
 
-    age_s, now_s = duration("--older-than", older_than), time.time()
     done = [throw_away(store, name, older_than_s=age_s, now_s=now_s, execute=execute) for name in names]
     files, stored = sum(each.files for each in done), sum(each.stored_bytes for each in done)
     to_s = max((each.to_s for each in done if each.to_s is not None), default=None)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PORT = Flag("--port", "The port to listen on.", "run", "integer", default="a free one", variable="RESTRIKE_LOCAL_PORT")
 DATA = Flag("--data", "A folder to keep the tables in.", "run", metavar="FOLDER", default="in memory",
             variable="RESTRIKE_LOCAL_DATA", completes="file")  # fmt: skip
+DEMO_TABLE = Flag("--with-demo-table", "Make the demo's table `orders` there, unless it has one.", "run", "switch")
 JSON = Flag("--json", "Print one JSON object instead of the endpoint.", "run", "switch", field="as_json")
 
 
@@ -44,8 +45,8 @@ def command() -> None:
     """
 
 
-@command.verb("start", PORT, DATA, JSON)
-def start(port: int | None, data: str | None, as_json: bool) -> None:
+@command.verb("start", PORT, DATA, DEMO_TABLE, JSON)
+def start(port: int | None, data: str | None, with_demo_table: bool, as_json: bool) -> None:
     """Start it, and print its endpoint. Where it runs already, print that."""
     from restrike.local import dynamodb_local
 
@@ -53,7 +54,20 @@ def start(port: int | None, data: str | None, as_json: bool) -> None:
         raise UsageError(f"--port {port} is no port", "Give 1 to 65535, or leave it out for a free one.")
     if data is not None and Path(data).is_file():
         raise UsageError(f"--data {data} is a file", "Give a folder.")
-    _print(dynamodb_local.start(port, Path(data) if data else None, say), as_json)
+    server = dynamodb_local.start(port, Path(data) if data else None, say)
+    if with_demo_table:
+        _make_demo_table(server)
+    _print(server, as_json)
+
+
+def _make_demo_table(server: LocalServer) -> None:
+    import asyncio
+
+    from restrike.local import demo
+
+    with demo.nobodys_environment():
+        made = asyncio.run(demo.open_shop(server.endpoint_url))
+    say(f"Table {demo.TABLE}: " + (f"{len(demo.orders()):,} orders." if made else "there is one already; it is left."))
 
 
 @command.verb("stop")

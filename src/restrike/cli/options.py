@@ -97,7 +97,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class VerbCommand(click.Command):
-    """A command whose options are flags. None of them may be given twice: the last one would silently win.
+    """A command whose options are flags. None of them may be given twice, since the last one would silently win, and
+    none may be empty.
 
     `examples` stand at the top of help; the groups in `in_brief` are named there and not explained, each with a few
     words to say where they are.
@@ -125,10 +126,18 @@ class VerbCommand(click.Command):
             parsed = parse(args)
             if not ctx.resilient_parsing:
                 _refuse_twice(parsed[2], ctx)
+                _refuse_empty(parsed[0], parsed[2], ctx)
             return parsed
 
         parser.parse_args = once  # type: ignore[method-assign]
         return parser
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carries the verb out, and tells what is to be told meanwhile."""
+        from restrike.cli.telling import Wanted, telling
+
+        with telling(ctx.find_object(Wanted) or Wanted(), ctx.command_path.partition(" ")[2]):
+            return super().invoke(ctx)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_usage(ctx, formatter)
@@ -151,9 +160,9 @@ class VerbCommand(click.Command):
             elif rows:
                 self._write_group(formatter, title, rows)
         variables = [option.flag.variable for option in options if option.flag.variable]
-        if variables:
-            formatter.write_paragraph()
-            formatter.write_text(f"Environment: {', '.join(variables)}; and AWS's own.")
+        environment = f"Environment: {', '.join(variables)}; and AWS's own. " if variables else ""
+        formatter.write_paragraph()
+        formatter.write_text(f"{environment}Everywhere: -v, --log FILE, --debug.")
 
     @staticmethod
     def _write_group(formatter: click.HelpFormatter, title: str, rows: list[tuple[str, str]]) -> None:
@@ -182,6 +191,14 @@ def _refuse_twice(order: list[click.Parameter], ctx: click.Context) -> None:
             if param.name in seen:
                 raise click.UsageError(f"{param.opts[0]} is given twice.", ctx)
             seen.add(param.name)
+
+
+def _refuse_empty(values: Mapping[str, Any], order: list[click.Parameter], ctx: click.Context) -> None:
+    """An empty text is a variable that is not set, and never what was meant."""
+    for param in order:
+        if param.name is not None and values.get(param.name) == "":
+            name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+            raise click.UsageError(f"{name} is empty. Is the variable that it comes from set?", ctx)
 
 
 class VerbGroup(click.Group):

@@ -36,8 +36,18 @@ def command(source: str, as_json: bool, **values: Any) -> int:
     from restrike.replaying.records import read_records
 
     request = request_of(source, "-", values)
-    for record in read_records(request, lambda gap: say(f"lost: {lost(gap)}")):
-        put(record.raw if as_json else _line(record))
+    found = read_records(
+        request,
+        on_lost=lambda gap: say(f"lost: {lost(gap)}"),
+        on_nothing=lambda told: say(f"nothing found: {told}"),
+    )
+    try:
+        for record in found:
+            put(record.raw if as_json else _line(record))
+    except KeyboardInterrupt:  # SIGTERM too
+        if not values["follow"]:
+            raise
+        # It has no end but being stopped.
     return 0
 
 
@@ -45,5 +55,8 @@ def _line(record: Any) -> str:
     """When, what, which item; no values but those of its key."""
     from datetime import UTC, datetime
 
+    from restrike.model.text import printable
+
     created = datetime.fromtimestamp(record.created_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return f"{created}  {record.event_name:6}  {record.keys.decode()}  {record.sequence_number}"
+    keys = record.keys.decode(errors="backslashreplace")
+    return printable(f"{created}  {record.event_name:6}  {keys}  {record.sequence_number}", keep="")

@@ -20,9 +20,11 @@ from typing import Any, Self
 
 import msgspec
 
+from restrike.aws import dynamodb
+from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.aws.wire import Wire
-from restrike.errors import RestrikeError
+from restrike.errors import AwsError, RestrikeError
 from restrike.local import bookkeeper
 
 TABLE = "orders"
@@ -33,7 +35,7 @@ ORDERS_A_DAY = 200
 CUSTOMERS = 150
 
 MAX_BATCH_PUTS = 25  # the limit of BatchWriteItem
-READ_TIMEOUT_S = 20.0
+READ_TIMEOUT_S = 120.0
 FENCE = "~fence"
 
 Item = dict[str, dict[str, Any]]
@@ -88,6 +90,20 @@ def orders() -> list[Item]:
 def usd(items: Iterable[Item]) -> int:
     """What those orders come to."""
     return sum(int(order["total"]["N"]) for order in items)
+
+
+async def open_shop(endpoint_url: str) -> bool:
+    """Makes the table with all of its orders on a DynamoDB Local; False where there is one of that name already."""
+    async with dynamodb.connect(Aws(settings(endpoint_url)), connections=8) as wire:
+        shop = Shop(wire)
+        try:
+            await shop.open()
+        except AwsError as error:
+            if error.code == "ResourceInUseException":
+                return False
+            raise
+        await shop.load(orders())
+    return True
 
 
 class Shop:

@@ -60,8 +60,9 @@ NATIVE_ACCESS_SINCE = 22
 JVM_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true")
 
 FETCH_TIMEOUT_S = 600.0
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 30.0  # a port that nobody listens on is known at once; a busy machine takes its time
 LOCK_TIMEOUT_S = FETCH_TIMEOUT_S + START_TIMEOUT_S
 """Whoever holds the lock may be fetching."""
 
@@ -93,9 +94,9 @@ def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def _make_folder(folder: Path) -> Path:
+def _make_folder(folder: Path, mode: int = 0o777) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"The folder {folder} cannot be made: {error.strerror}.", "Name or permit another.") from error
     return folder
@@ -262,7 +263,7 @@ def await_end(pid: int, identity: str, timeout_s: float) -> bool:
 
 def answers(port: int) -> bool:
     """Whether something on 127.0.0.1 speaks HTTP on that port; what it says (a refusal, unsigned) does not matter."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_TIMEOUT_S)
     try:
         connection.request("GET", "/")
         connection.getresponse()
@@ -360,7 +361,7 @@ def state_file() -> Path:
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """Keeps two `start`s from starting two servers, one of which nobody would know."""
-    _make_folder(state_file().parent)
+    _make_folder(state_file().parent, 0o700)  # the ledger lies there too
     with state_file().with_suffix(".lock").open("w") as lock:
 
         def locked() -> bool:
@@ -389,6 +390,7 @@ def start(port: int | None = None, data: Path | None = None, say: Say = say_on_s
     with _one_at_a_time():
         server = running()
         if server:
+            _check_wanted(server, port, data)
             say(f"DynamoDB Local is already running (pid {server.pid}, {tables_of(server)}).")
             return server
         with state_file().with_suffix(".log").open("w+b") as log:
@@ -403,6 +405,17 @@ def start(port: int | None = None, data: Path | None = None, say: Say = say_on_s
             raise
         say(f"DynamoDB Local is running (pid {server.pid}, {tables_of(server)}).")
         return server
+
+
+def _check_wanted(server: LocalServer, port: int | None, data: Path | None) -> None:
+    """UsageError where the one that runs is another than the one that is asked for."""
+    wanted = [f"not on port {port}"] if port not in (None, server.port) else []
+    wanted += [f"not with its tables in {data}"] if data is not None and str(data.absolute()) != server.data else []
+    if wanted:
+        raise UsageError(
+            f"DynamoDB Local runs already, on port {server.port} with {tables_of(server)}, {' and '.join(wanted)}",
+            "Use that one (restrike local status), or end it first: restrike local stop.",
+        )
 
 
 def stop() -> LocalServer | None:

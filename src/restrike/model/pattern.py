@@ -17,13 +17,14 @@ JsonRuleCompiler, Event and ACFinder of event-ruler.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeGuard
 
 import msgspec
 
 from restrike.errors import UsageError
+from restrike.model.matching import Branch, Field, Path, Test, matches
 
 DEFAULT_PATTERNS = 5
 """How many patterns a mapping may have unless AWS raised the quota."""
@@ -33,11 +34,6 @@ MAX_BRANCHES = 1000
 """What `$or` may multiply a pattern into: a bound of our own, so that 4,096 characters cannot fill the memory."""
 MAX_DEPTH = 100
 """A bound of our own too: each of the 32 levels that DynamoDB allows is an attribute name and a type here."""
-
-Test = Callable[[object], bool]
-Path = tuple[str, ...]
-Membership = tuple[tuple[int, int], ...]
-"""The array elements that a leaf lies in, as (identity of the array, index)."""
 
 _OBJECTS = frozenset({"Keys", "NewImage", "OldImage"})
 _OPERATORS = ("equals-ignore-case", "prefix", "suffix", "anything-but", "exists", "numeric")
@@ -51,17 +47,6 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-class _Field(NamedTuple):
-    """What one path of a pattern asks for: a leaf that passes `test`, or (`absent`) no leaf at all."""
-
-    path: Path
-    test: Test
-    absent: bool
-
-
-_Branch = tuple[_Field, ...]
-
-
 class Criteria(msgspec.Struct, frozen=True):
     """Compiled FilterCriteria: a record passes if any pattern matches it; no patterns, everything passes.
 
@@ -70,7 +55,7 @@ class Criteria(msgspec.Struct, frozen=True):
     what they seem to expect.
     """
 
-    branches: tuple[_Branch, ...]
+    branches: tuple[Branch, ...]
     roots: frozenset[str]
     notes: tuple[str, ...] = ()
 
@@ -78,7 +63,12 @@ class Criteria(msgspec.Struct, frozen=True):
         """Whether Lambda would hand this record to the function. `record` is parsed JSON, as Lambda gets it."""
         if not self.branches:
             return True
-        return any(_matches(branch, 0, record, ()) for branch in self.branches)
+        return matches(self.branches, record)
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        """Where a value is asked for: a record without any of them matches nothing."""
+        return frozenset(field.path for branch in self.branches for field in branch if not field.absent)
 
 
 def compile_criteria(criteria: Mapping[str, object] | Sequence[object] | str | bytes) -> Criteria:
@@ -159,7 +149,7 @@ class _At(NamedTuple):
             self.note('a number is never equal to it: DynamoDB writes numbers as strings; compare with one, like "5"')
 
 
-def _compile(at: _At, pattern: object) -> list[_Branch]:
+def _compile(at: _At, pattern: object) -> list[Branch]:
     """One pattern as plain conjunctions: each `$or` forks what was read so far."""
     if isinstance(pattern, bytes):
         pattern = pattern.decode(errors="replace")
@@ -174,13 +164,13 @@ def _compile(at: _At, pattern: object) -> list[_Branch]:
         pattern = _decode(pattern, str(at))
     if not isinstance(pattern, Mapping):
         raise at.error("the pattern is not an object", 'For example {"eventName": ["INSERT"]}.')
-    branches: list[dict[Path, _Field]] = [{}]
+    branches: list[dict[Path, Field]] = [{}]
     _object(at, pattern, branches)
     # event-ruler takes fields by name; with arrays the order decides which element `exists: false` is asked of
     return [tuple(sorted(branch.values(), key=lambda field: ".".join(field.path))) for branch in branches]
 
 
-def _object(at: _At, node: Mapping[str, object], branches: list[dict[Path, _Field]]) -> None:
+def _object(at: _At, node: Mapping[str, object], branches: list[dict[Path, Field]]) -> None:
     if not node:
         raise at.error("an empty object", "Leave it out, or say which of its fields to look at.")
     if len(at.path) > MAX_DEPTH:
@@ -201,11 +191,11 @@ def _object(at: _At, node: Mapping[str, object], branches: list[dict[Path, _Fiel
             raise here.error("the value is not in an array", f"Write [{_show(value)}].")
 
 
-def _or(at: _At, value: object, branches: list[dict[Path, _Field]]) -> None:
+def _or(at: _At, value: object, branches: list[dict[Path, Field]]) -> None:
     example = 'For example "$or": [{"eventName": ["INSERT"]}, {"userIdentity": {"type": ["Service"]}}].'
     if not isinstance(value, list | tuple) or len(value) < 2:
         raise at.syntax("$or").error("$or takes an array of two or more objects", example)
-    forked: list[dict[Path, _Field]] = []
+    forked: list[dict[Path, Field]] = []
     for n, alternative in enumerate(value):
         here = at.syntax(f"$or[{n}]")
         if not isinstance(alternative, Mapping):
@@ -221,7 +211,7 @@ def _or(at: _At, value: object, branches: list[dict[Path, _Field]]) -> None:
     branches[:] = forked
 
 
-def _leaf(at: _At, values: Sequence[object]) -> _Field:
+def _leaf(at: _At, values: Sequence[object]) -> Field:
     if not values:
         raise at.error("an empty array matches nothing", "Put the values to match into it.")
     strings: set[str] = set()
@@ -248,7 +238,7 @@ def _leaf(at: _At, values: Sequence[object]) -> _Field:
             "never a single value, so only exists: false matches, and that always; "
             "name attribute and type, like dynamodb.NewImage.status.S"
         )
-    return _Field(at.path, _any_of(frozenset(strings), frozenset(numbers), constants, tests), absent)
+    return Field(at.path, _any_of(frozenset(strings), frozenset(numbers), constants, tests), absent)
 
 
 def _operator(at: _At, node: Mapping[str, object]) -> Test:
@@ -383,39 +373,3 @@ def _affix(name: str, text: str, *, ignore_case: bool = False) -> Test:
         lowered = text.lower()
         return lambda value: isinstance(value, str) and at(value.lower(), lowered)
     return lambda value: isinstance(value, str) and at(value, text)
-
-
-def _matches(branch: _Branch, index: int, record: Mapping[str, object], chosen: Membership) -> bool:
-    """Whether the fields from `index` on match, given the array elements that earlier fields matched in."""
-    if index == len(branch):
-        return True
-    path, test, absent = branch[index]
-    seen = False
-    for leaf, membership in _leaves(record, path, 0, ()):
-        if chosen and membership and any(a == b and i != j for a, i in chosen for b, j in membership):
-            continue
-        seen = True
-        if test(leaf) and _matches(branch, index + 1, record, chosen + membership):
-            return True
-    return absent and not seen and _matches(branch, index + 1, record, chosen)
-
-
-def _leaves(value: object, path: Path, depth: int, membership: Membership) -> Iterator[tuple[object, Membership]]:
-    """Each leaf at the path, arrays looked through."""
-    while True:
-        if isinstance(value, dict | Mapping):  # dict first: the check of an abstract class is slow
-            if depth == len(path) or path[depth] not in value:
-                return
-            value = value[path[depth]]
-            depth += 1
-        elif isinstance(value, list):
-            for index, element in enumerate(value):
-                if isinstance(element, list | dict):
-                    yield from _leaves(element, path, depth, (*membership, (id(value), index)))
-                elif depth == len(path):
-                    yield element, membership
-            return
-        else:
-            if depth == len(path):
-                yield value, membership
-            return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -25,6 +25,8 @@ class PlanData(Protocol):
 
     @property
     def warnings(self) -> tuple[PlanWarning, ...]: ...
+    @property
+    def expected(self) -> int | None: ...
     def as_json(self) -> dict[str, Any]: ...
 
 
@@ -32,10 +34,15 @@ D = TypeVar("D", bound=PlanData)
 
 
 class Planned(Generic[D]):
-    """A plan, and what can be asked of it before it is carried out."""
+    """A plan, and what can be asked of it before it is carried out.
 
-    def __init__(self, data: D) -> None:
+    `ledger` is the file that its run is kept in; `follows`: it has no end, and being stopped is how it ends.
+    """
+
+    def __init__(self, data: D, ledger: str, *, follows: bool = False) -> None:
         self.data = data
+        self.ledger = ledger
+        self.follows = follows
 
     @property
     def warnings(self) -> tuple[PlanWarning, ...]:
@@ -62,6 +69,10 @@ class Items(msgspec.Struct, frozen=True):
     how: str
 
 
+Counted = Literal["exact", "about", "at most", "at least", "unknown"]
+"""How near a count is to what will be."""
+
+
 class Estimate(msgspec.Struct, frozen=True):
     """Write and read request units, money (None where the count is unknown), and time in seconds."""
 
@@ -72,7 +83,11 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class TouchPlanData(msgspec.Struct, frozen=True):
-    """The plan of a touch, as data: what `--json` prints and the console draws."""
+    """The plan of a touch, as data: what `--json` prints and the console draws.
+
+    `sample_others` counts the names of other runs in the sample. `done`: the run has done all of it already, what and
+    when; the rest is as it was planned then, but for the command, which starts over.
+    """
 
     run: str
     table: str
@@ -101,6 +116,8 @@ class TouchPlanData(msgspec.Struct, frozen=True):
     command: str
     verb: str = "touch"
     limit: int | None = None
+    sample_others: dict[str, int] = {}
+    done: str | None = None
 
     @property
     def total(self) -> int | None:
@@ -108,6 +125,11 @@ class TouchPlanData(msgspec.Struct, frozen=True):
         if self.items.count is None or self.limit is None:
             return self.items.count
         return min(self.items.count, self.limit)
+
+    @property
+    def expected(self) -> int | None:
+        """How many there are without the limit, as far as that is known."""
+        return self.items.count
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`, the members that scripts use first."""
@@ -117,8 +139,13 @@ class TouchPlanData(msgspec.Struct, frozen=True):
 
 
 class ReplayPlanData(msgspec.Struct, frozen=True):
-    """The plan of a replay, as data. `settings` is (setting, value, where it comes from). `longest_s`: how
-    long it takes at most, without retries; None where nothing bounds it."""
+    """The plan of a replay, as data.
+
+    `records` are those that the whole run is to have, behind window, filters and limit, and `counted` is how near that
+    is. `invocations` and `longest_s` are of what is left of it. `settings` is (setting, value, where it comes from).
+    `longest_s`: how long it takes at most, without retries; None where nothing bounds it. `nothing_new` says of a run
+    that is complete what it did, and when: it is not begun again.
+    """
 
     run: str
     source: str
@@ -140,7 +167,15 @@ class ReplayPlanData(msgspec.Struct, frozen=True):
     gaps: tuple[str, ...]
     warnings: tuple[PlanWarning, ...]
     command: str
+    counted: Counted = "unknown"
+    without_limit: int | None = None
+    nothing_new: str = ""
     verb: str = "replay"
+
+    @property
+    def expected(self) -> int | None:
+        """How many there are without the limit, as far as that is known."""
+        return self.without_limit
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
@@ -166,6 +201,11 @@ class CapturePlanData(msgspec.Struct, frozen=True):
     warnings: tuple[PlanWarning, ...]
     command: str
     verb: str = "capture"
+
+    @property
+    def expected(self) -> int | None:
+        """A stream is not counted."""
+        return None
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""

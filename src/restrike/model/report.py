@@ -24,14 +24,21 @@ State = Literal[
 
 
 class Counts(msgspec.Struct):
-    """Items by what became of them. `selected` is the sum of the others; `consumed_wcu` is None where untold."""
+    """Items by what became of them; `selected` is their sum.
+
+    Of `fired`, `overwrote` had another run's name before, and `unanswered` are known by the name that they bear alone:
+    the answer to their write was lost.
+    """
 
     selected: int = 0
     fired: int = 0
     already: int = 0
     gone: int = 0
     changed: int = 0
+    refused: int = 0
     failed: int = 0
+    overwrote: int = 0
+    unanswered: int = 0
 
     def add(self, other: Counts) -> None:
         self.selected += other.selected
@@ -39,13 +46,27 @@ class Counts(msgspec.Struct):
         self.already += other.already
         self.gone += other.gone
         self.changed += other.changed
+        self.refused += other.refused
         self.failed += other.failed
+        self.overwrote += other.overwrote
+        self.unanswered += other.unanswered
+
+    def at_least(self, other: Counts) -> None:
+        """Each count becomes no less than the other's."""
+        for name in self.__struct_fields__:
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+
+    def sum_up(self) -> None:
+        """`selected` becomes the sum of what became of the items."""
+        self.selected = self.fired + self.already + self.gone + self.changed + self.refused + self.failed
 
 
 class TouchReport(msgspec.Struct):
     """The result of a touch. `seen` is None where it was not or cannot be looked for.
 
-    `leftover` counts the items that failed or were not seen on the stream: `restrike runs show RUN --leftover`.
+    `leftover` counts the items that failed, were refused or not seen on the stream: `restrike runs show RUN
+    --leftover`. `refused`: the attribute held what is no run's. `overwrote`: of those that fired, how many bore
+    another run's name.
     `seen_at_most` bounds `seen` where the stream's view type cannot tell our writes from others.
     """
 
@@ -65,6 +86,8 @@ class TouchReport(msgspec.Struct):
     items_per_s: float
     verb: str = "touch"
     seen_at_most: int | None = None
+    refused: int = 0
+    overwrote: int = 0
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -76,9 +99,11 @@ class TouchReport(msgspec.Struct):
             "state",
             "selected",
             "fired",
+            "overwrote",
             "already",
             "gone",
             "changed",
+            "refused",
             "failed",
             "seen",
             "leftover",
@@ -95,12 +120,12 @@ class TouchReport(msgspec.Struct):
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 items failed, 6 written but not seen, 130 interrupted; 3 where the run itself failed."""
+        """0 done, 1 items failed or were refused, 6 written but not seen, 130 interrupted; 3 the run itself failed."""
         if self.state == "INTERRUPTED":
             return 130
         if self.state == "FAILED":
             return 3
-        if self.failed:
+        if self.failed or self.refused:
             return 1
         return 6 if self.leftover else 0
 
@@ -108,7 +133,9 @@ class TouchReport(msgspec.Struct):
 class ReplayReport(msgspec.Struct):
     """The result of a replay. Counts are of records; `first_s` and `last_s` are creation times in epoch seconds.
 
-    `gaps` is what the source has lost. `readers` says what the replay was beside the stream's other readers.
+    `gaps` is what the source has lost. `readers` says what the replay was beside the stream's other readers. `reasons`
+    are the most frequent ones for which records failed, and of how many records. `done_at` is when the run was complete
+    (epoch seconds), where it was so before, and nothing was sent now.
     """
 
     run: str
@@ -134,6 +161,8 @@ class ReplayReport(msgspec.Struct):
     gaps_allowed: bool = False
     readers: str | None = None
     verb: str = "replay"
+    reasons: tuple[tuple[str, int], ...] = ()
+    done_at: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -163,11 +192,17 @@ class ReplayReport(msgspec.Struct):
             ],
             "readers": self.readers,
             "on_failure": self.on_failure,
+            "reasons": [{"error": error, "records": records} for error, records in self.reasons],
+            "nothing_new": self.done_at is not None,
+            "done_at": _iso(self.done_at),
         }
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 records were given up, 4 the source lacks records, 130 interrupted, 5 delivery failed."""
+        """0 done, now or before, 1 records were given up, 4 the source lacks records, 130 interrupted, 5 delivery
+        failed."""
+        if self.done_at is not None:
+            return 0
         if self.state == "INTERRUPTED":
             return 130
         if self.state == "FAILED":

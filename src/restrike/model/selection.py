@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from restrike.errors import UsageError
-from restrike.model.table import AttributeValue, KeyAttribute, KeySchema, TableInfo, key_value
+from restrike.model.table import AttributeValue, KeyAttribute, KeySchema, TableInfo, key_value, sortable
 
 SortOperator = Literal["=", "<", "<=", ">", ">=", "between", "begins_with"]
 DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y-%m", "%Y%m")
@@ -134,6 +134,8 @@ def parse_sort_condition(attribute: KeyAttribute, text: str) -> SortCondition:
     if operator == "between":
         low, high = _two_values(rest)
         values = (key_value(attribute, low), key_value(attribute, high))
+        if sortable(attribute, values[0]) > sortable(attribute, values[1]):
+            raise UsageError(f"--sort-key {text!r}: {high} is before {low}", "Write the lower one first.")
         return SortCondition("between", values)
     if operator == "begins_with" and attribute.type == "N":
         raise UsageError(f"begins_with does not work on {attribute.name!r}: it is a number")

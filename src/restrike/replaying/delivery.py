@@ -51,12 +51,16 @@ class LaidDown(Exception):
 
 
 class Tally(msgspec.Struct):
-    """What a delivery came to, in records and attempts; `delivered` and `failed` are of the batch's first records."""
+    """What a delivery came to, in records and attempts; `delivered` and `failed` are of the batch's first records.
+
+    `reasons` are the last errors of what was given up, and how many records each of them cost.
+    """
 
     delivered: int = 0
     failed: int = 0
     invocations: int = 0
     throttles: int = 0
+    reasons: dict[str, int] = {}
 
 
 class Delivery:
@@ -134,6 +138,7 @@ class Delivery:
             if given_up:
                 await self._give_up(GivenUp(piece, condition, error, failures))
                 tally.failed += len(piece)
+                tally.reasons[error] = tally.reasons.get(error, 0) + len(piece)
                 # The function may still be at work on what it did not answer in time: the next batch waits for that.
                 if answer.wait_s:
                     await self._pause(answer.wait_s)

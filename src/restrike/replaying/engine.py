@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import time
 from collections.abc import Coroutine
@@ -23,7 +24,7 @@ from typing import Any
 from restrike.errors import DeliveryFailed, RestrikeError
 from restrike.model.report import ReplayReport, State
 from restrike.model.window import Window
-from restrike.replaying.counts import OnReplayProgress, ReplayCounts, ReplayProgress
+from restrike.replaying.counts import OnReplayProgress, ReplayCounts, ReplayProgress, report_of
 from restrike.replaying.failures import Failures
 from restrike.replaying.filters import RecordFilter
 from restrike.replaying.lanes import BatchLimits, Lanes
@@ -37,6 +38,8 @@ from restrike.sources import Source
 from restrike.targets import Target
 
 PROGRESS_EVERY_S = 0.2
+LATELY_S = 10
+"""Over how long the rate is taken that progress shows."""
 
 
 class Replay:
@@ -68,7 +71,6 @@ class Replay:
         self._counts = counts
         self._elapsed_before_s = elapsed_before_s
         self._started = time.monotonic()
-        self._done_before = counts.delivered
         self._on_progress = on_progress
         self._ending = Stop()
         """Set by the stop, and by what fails: the caller's stop is his alone."""
@@ -159,14 +161,16 @@ class Replay:
         self._lanes.close()
 
     async def _tick(self) -> None:
+        lately = collections.deque([(time.monotonic(), self._counts.selected)], round(LATELY_S / PROGRESS_EVERY_S))
         while True:
             await asyncio.sleep(PROGRESS_EVERY_S)
-            since_s = time.monotonic() - self._started
+            (then_s, done), now_s = lately[0], time.monotonic()
+            lately.append((now_s, self._counts.selected))
             self._on_progress(
                 ReplayProgress(
                     counts=self._counts,
                     elapsed_s=self._elapsed_s(),
-                    records_per_s=(self._counts.delivered - self._done_before) / since_s,
+                    records_per_s=(self._counts.selected - done) / (now_s - then_s),
                     lanes_busy=self._workers.busy,
                     read_s=self._reader.read_s,
                 )
@@ -177,27 +181,16 @@ class Replay:
 
     def _report(self, state: State) -> ReplayReport:
         counts, elapsed_s = self._counts, self._elapsed_s()
-        return ReplayReport(
-            run=self._name,
-            source=self._source.uri,
-            target=self._target.uri,
-            state=state,
-            selected=counts.selected,
-            filtered=counts.filtered,
-            delivered=counts.delivered,
-            skipped_superseded=counts.skipped_superseded,
-            skipped_deleted=counts.skipped_deleted,
-            failed=counts.failed,
-            batches=counts.batches,
-            invocations=counts.invocations,
-            fidelity={"exact": counts.exact, "net": counts.net, "synthetic": counts.synthetic},
-            first_s=counts.first_s,
-            last_s=counts.last_s,
-            elapsed_s=round(elapsed_s, 3),
-            records_per_s=round(counts.delivered / elapsed_s, 1) if elapsed_s else 0.0,
+        return report_of(
+            self._name,
+            self._source.uri,
+            self._target.uri,
+            state,
+            counts,
+            elapsed_s=elapsed_s,
             ended=self._source.ended,
             gaps=self._saver.lost(),
-            on_failure=str(self._failures.path) if counts.failed else None,
+            on_failure=str(self._failures.path),
         )
 
 

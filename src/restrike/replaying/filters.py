@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from restrike.errors import UsageError
+from restrike.errors import SourceLacks, UsageError
 from restrike.model.flags import Flag
+from restrike.model.numbers import counted
 from restrike.model.window import Window, duration, moment
 
 if TYPE_CHECKING:
     from restrike.model.pattern import Criteria
     from restrike.model.record import Record
+    from restrike.replaying.where import Where
 
+LOOKED_AT = 1_000
 EVENTS = ("INSERT", "MODIFY", "REMOVE")
 
 
@@ -76,32 +78,86 @@ def with_pattern_text(request: FilterRequest) -> FilterRequest:
 class RecordFilter:
     """Whether a record goes on. What needs no parsing is looked at first; images are parsed only if asked for.
 
-    The request holds the text of a pattern, not a file (`with_pattern_text`).
+    The request holds the text of a pattern, not a file (`with_pattern_text`). `narrows`: more than a window was asked
+    for. `seen` and `passed` count records, and `told` says what became of the others.
     """
 
     def __init__(self, request: FilterRequest, window: Window, criteria: Criteria | None = None) -> None:
         self._window = window
         self._bounded = window.since_s is not None or window.until_s is not None
+        self._event = request.event
         self._events = _events(request.event)
         self._key = request.key
-        self._criteria = [each for each in (criteria, _criteria(request.pattern)) if each is not None]
+        self._criteria = [
+            (name, each)
+            for name, each in (("the mapping's filter", criteria), ("--pattern", _criteria(request.pattern)))
+            if each is not None
+        ]
         self._where = _where(request.where)
         self._parses = bool(self._criteria) or self._where is not None
+        self.narrows = self._parses or self._events is not None or self._key is not None
+        self.seen = self.passed = 0
+        self._refused: dict[str, int] = {}
+        self._paths = {path for _, each in self._criteria for path in each.paths}
+        """Of the patterns, what no record had so far; looked for in the first LOOKED_AT of those that do not match."""
+        self._looked_at = 0
 
     def passes(self, record: Record) -> bool:
-        """Whether all that was asked for holds."""
-        if self._events is not None and record.event_name not in self._events:
-            return False
-        if self._bounded and not self._window.holds(record.created_s):
-            return False
-        if self._key is not None and not _has_key(record.keys, self._key):
-            return False
-        if not self._parses:
+        """Whether all that was asked for holds. SourceLacks and UsageError where that cannot be told."""
+        self.seen += 1
+        refusing = self._refusing(record)
+        if refusing is None:
+            self.passed += 1
             return True
+        self._refused[refusing] = self._refused.get(refusing, 0) + 1
+        return False
+
+    def _refusing(self, record: Record) -> str | None:
+        """What does not hold, in the words of `told`."""
+        if self._events is not None and record.event_name not in self._events:
+            return f"are not {self._event}"
+        if self._bounded and not self._window.holds(record.created_s):
+            return "are outside of the window"
+        if self._key is not None and not _has_key(record.keys, self._key):
+            return f"have not the key {self._key}"
+        if not self._parses:
+            return None
+        parsed = _parsed(record)
+        for name, criteria in self._criteria:
+            if not criteria.matches(parsed):
+                self._look_at(parsed)
+                return f"do not match {name}"
+        return None if self._where is None or self._where.holds(parsed) else "do not match --where"
+
+    def _look_at(self, parsed: dict[str, Any]) -> None:
+        if self._paths and self._looked_at < LOOKED_AT:
+            from restrike.model.matching import has_leaf
+
+            self._looked_at += 1
+            self._paths = {path for path in self._paths if not has_leaf(parsed, path)}
+
+    def told(self) -> str:
+        """What was looked through, and why nothing or not all of it passed."""
+        parts = [f"{self.passed:,} of {counted(self.seen, 'record')} passed"]
+        parts[0] += "".join(
+            f"{',' if number else ':'} {records:,} {why}" for number, (why, records) in enumerate(self._refused.items())
+        )
+        if not self.passed and self._where is not None:
+            parts += self._where.misplaced()
+            if self._where.mixed:
+                parts.append(f"--where compared a number with a text {counted(self._where.mixed, 'time')}")
+        if not self.passed and self._looked_at and self._paths:
+            which = "no record has" if self._looked_at < LOOKED_AT else f"none of the first {LOOKED_AT:,} has"
+            parts.append(f"{which} {', '.join('.'.join(path) for path in sorted(self._paths)[:5])}")
+        return "; ".join(parts)
+
+
+def _parsed(record: Record) -> dict[str, Any]:
+    try:
         parsed: dict[str, Any] = msgspec.json.decode(record.raw)
-        if not all(criteria.matches(parsed) for criteria in self._criteria):
-            return False
-        return self._where is None or self._where(plain_record(parsed))
+    except RecursionError:
+        raise SourceLacks(f"record {record.place} of {record.shard} is nested too deep to be looked into") from None
+    return parsed
 
 
 def _events(text: str | None) -> frozenset[str] | None:
@@ -121,7 +177,10 @@ def key_filter(request: FilterRequest) -> Callable[[bytes], bool] | None:
 
 def _has_key(keys: bytes, wanted: str) -> bool:
     """Whether a key attribute has that value: `VALUE`, or `PARTITION/SORT` for both."""
-    values = [_text(value) for value in msgspec.json.decode(keys).values()]
+    try:
+        values = [_text(value) for value in msgspec.json.decode(keys).values()]
+    except (AttributeError, TypeError, StopIteration, RecursionError):
+        return False  # no Keys that DynamoDB writes
     if wanted in values:
         return True
     # Both may hold slashes themselves.
@@ -137,53 +196,17 @@ def _text(value: Mapping[str, Any]) -> str:
 def _criteria(text: str | None) -> Criteria | None:
     from restrike.model.pattern import compile_criteria  # help and completion need the flags alone
 
-    return None if text is None else compile_criteria(text)
+    if text is None:
+        return None
+    criteria = compile_criteria(text)
+    if not criteria.branches:
+        raise UsageError(f"--pattern {text} asks for nothing: every record would pass", "Leave it out.")
+    return criteria
 
 
-def _where(expression: str | None) -> Callable[[Any], bool] | None:
+def _where(expression: str | None) -> Where | None:
     if expression is None:
         return None
-    import jmespath
-    import jmespath.exceptions
+    from restrike.replaying.where import Where  # it needs jmespath
 
-    try:
-        compiled = jmespath.compile(expression)
-    except jmespath.exceptions.JMESPathError as error:
-        why = str(error).partition("\n")[0]  # the expression with a caret under it follows
-        raise UsageError(f"--where is no JMESPath: {why}", "For example: dynamodb.NewImage.total > `100`") from None
-
-    def holds(record: Any) -> bool:
-        try:
-            return bool(compiled.search(record))
-        except jmespath.exceptions.JMESPathError as error:
-            raise UsageError(f"--where fails on a record: {error}") from None
-
-    return holds
-
-
-def plain_record(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with Keys, NewImage and OldImage as plain values: what --where looks at."""
-    change = dict(record.get("dynamodb", {}))
-    for member in ("Keys", "NewImage", "OldImage"):
-        if isinstance(change.get(member), dict):
-            change[member] = {name: plain_value(value) for name, value in change[member].items()}
-    return {**record, "dynamodb": change}
-
-
-def plain_value(value: dict[str, Any]) -> Any:
-    """DynamoDB JSON as plain JSON: numbers as int or float, binary as base64 text, sets as lists."""
-    kind, content = next(iter(value.items()))
-    if kind == "N":
-        return _number(content)
-    if kind == "NS":
-        return [_number(each) for each in content]
-    if kind == "M":
-        return {name: plain_value(inner) for name, inner in content.items()}
-    if kind == "L":
-        return [plain_value(inner) for inner in content]
-    return None if kind == "NULL" else content
-
-
-def _number(text: str) -> int | float:
-    number = Decimal(text)
-    return int(number) if number == number.to_integral_value() else float(number)
+    return Where(expression)

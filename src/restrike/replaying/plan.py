@@ -24,10 +24,12 @@ from restrike.model.report import ReplayReport
 from restrike.model.uri import Uri
 from restrike.model.window import Window
 from restrike.replaying import warnings as warned
-from restrike.replaying.counts import OnReplayProgress
+from restrike.replaying.counting import Expected, expected
+from restrike.replaying.counts import OnReplayProgress, ReplayCounts, report_of
 from restrike.replaying.execute import replay
 from restrike.replaying.filters import RecordFilter, window_of, with_pattern_text
 from restrike.replaying.mapping import MappingSettings, mapping_settings
+from restrike.replaying.on_failure import on_failure_path
 from restrike.replaying.opening import filter_of, opening_of, source_of, verdicts_of
 from restrike.replaying.request import ReplayRequest, check, command_line
 from restrike.replaying.resolved import Resolved, identity, taken_up, typed_window
@@ -45,6 +47,13 @@ SURVEYED_RECORDS = 1_000  # of the source, looked at for the plan's verdicts
 Spool = tempfile.TemporaryDirectory[str]
 
 
+class _Complete(Exception):
+    """The run has been completed before."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+
 class ReplayPlan(Planned[ReplayPlanData]):
     """What a replay would do (`data`), and the way to do it. Delivers nothing until `execute`.
 
@@ -52,7 +61,7 @@ class ReplayPlan(Planned[ReplayPlanData]):
     """
 
     def __init__(self, data: ReplayPlanData, ledger: Path, resolved: Resolved, spool: Spool | None) -> None:
-        super().__init__(data)
+        super().__init__(data, str(ledger), follows=bool(resolved.request.source_options.get("follow")))
         self.resolved = resolved
         self._ledger = ledger
         self._spool = spool
@@ -72,7 +81,8 @@ class ReplayPlan(Planned[ReplayPlanData]):
         on_stop: Callable[[], None] = lambda: None,
         on_warning: Callable[[str], None] = lambda _: None,
     ) -> ReplayReport:
-        """Runs it, or goes on with the run of that name; returns the report.
+        """Runs it, or goes on with the run of that name; returns the report. A run that is complete is not begun again:
+        its report says `done_at`, and nothing is sent.
 
         `stop` ends it from any thread; without one SIGINT and SIGTERM do, and call `on_stop`. `time_limit_s` ends it
         so many seconds from now. Raises UsageError where the name belongs to another run, DeliveryFailed or
@@ -96,10 +106,14 @@ class ReplayPlan(Planned[ReplayPlanData]):
                 on_stop=on_stop,
                 on_warning=on_warning,
             )
+        except _Complete as complete:
+            return report_again(complete.run, self.data)
         finally:
             self.discard()
 
     def _taken_up(self, known: Run) -> Entry:
+        if known.state == "COMPLETED":
+            raise _Complete(known)
         return _entry(self.data, taken_up(resolved_of(known), self.resolved))
 
     def _prepare(self, known: Run | None, folder: Path) -> None:
@@ -120,6 +134,24 @@ def _entry(data: ReplayPlanData, resolved: Resolved) -> Entry:
         plan=data.as_json()["plan"],
         total=data.records.count,
     )
+
+
+def report_again(run: Run, data: ReplayPlanData) -> ReplayReport:
+    """What a run that is complete did, when it did it."""
+    counts = msgspec.json.decode(run.counts, type=ReplayCounts)
+    report = report_of(
+        run.name,
+        data.source,
+        data.target,
+        "COMPLETED",
+        counts,
+        elapsed_s=run.elapsed_s,
+        ended="",
+        gaps=counts.lost,
+        on_failure=data.on_failure,
+    )
+    report.done_at = int(run.updated_at)
+    return report
 
 
 def plan(request: ReplayRequest) -> ReplayPlan:
@@ -144,7 +176,7 @@ def plan(request: ReplayRequest) -> ReplayPlan:
         filters=filters,
         settings=Settings(),
         aws=_pinned(aws),
-        on_failure=_on_failure(request, source, target, here),
+        on_failure=on_failure_path(request, name, source, target, here),
         skip_superseded=request.if_superseded == "skip",
         ignored_attributes=_names(request.ignore_attributes),
         fresh_event_ids=request.event_id == "fresh",
@@ -171,7 +203,7 @@ async def _plan(
     with Ledger(path, read_only=True) as ledger:
         known = ledger.find(name)
         resolved = msgspec.structs.replace(resolved, window=_window(resolved, known))
-        resolved, data = await _look(name, resolved, aws, ledger, folder, settled=False, again=known is not None)
+        resolved, data = await _look(name, resolved, aws, ledger, folder, settled=False, known=known)
         check_same(VERB, known, _entry(data, resolved))
     return ReplayPlan(data, path, resolved, spool)
 
@@ -192,7 +224,8 @@ def plan_again(name: str, resolved: Resolved, path: Path, changes: Mapping[str, 
     async def look() -> tuple[Resolved, ReplayPlanData]:
         with Ledger(path, read_only=True) as ledger:
             aws = Aws(resolved.aws)
-            return await _look(name, resolved, aws, ledger, ledger.folder(name), settled=True, again=True)
+            known = ledger.get(name)
+            return await _look(name, resolved, aws, ledger, ledger.folder(name), settled=True, known=known)
 
     resolved, data = run_to_end(look())
     return ReplayPlan(data, path, resolved, None)
@@ -209,10 +242,10 @@ def check_source(request: ReplayRequest, source: Uri, options: Mapping[str, Any]
 
 
 async def _look(
-    name: str, resolved: Resolved, aws: Aws, ledger: Ledger, folder: Path, *, settled: bool, again: bool
+    name: str, resolved: Resolved, aws: Aws, ledger: Ledger, folder: Path, *, settled: bool, known: Run | None
 ) -> tuple[Resolved, ReplayPlanData]:
-    """Looks at source and target. `settled`: how to deliver is known already. `again`: the target may hold what an
-    earlier part of the run delivered."""
+    """Looks at source and target. `settled`: how to deliver is known already. `known`: an earlier part of the run, so
+    that the target may hold what that delivered."""
     warnings: list[PlanWarning] = []
     request = resolved.request
     async with contextlib.AsyncExitStack() as stack:
@@ -228,14 +261,24 @@ async def _look(
             resolved = msgspec.structs.replace(resolved, settings=settings, origins=tuple(origins), criteria=criteria)
         settings = resolved.settings
         kind = targets.kind_of(resolved.target)
-        at = targets.Opening(aws=aws, run=name, lanes=settings.lanes, resuming=again)
+        at = targets.Opening(aws=aws, run=name, lanes=settings.lanes, resuming=known is not None)
         target = await kind.look(resolved.target, resolved.target_options, at)
         superseded = None
         if resolved.skip_superseded:
             superseded = await _sample_verdicts(resolved, aws, ledger, info, source, stack)
-    count = _count(info, settings)
-    invocations = -(-count // settings.batch_size) if count is not None else None
-    longest_s = _longest_s(settings, count, invocations, target)
+        gaps = tuple(f"{gap.shard}: {gap.why}" for gap in source.gaps)
+        nothing_new = _nothing_new(known)
+        if known is not None and nothing_new:
+            found = Expected(known.total, "about", "as it was counted when it began")
+        else:
+            found = await expected(resolved, info, opening)
+    left = None if found.count is None else max(0, found.count - _dealt_with(known))
+    if nothing_new:
+        left = 0
+    invocations = -(-left // settings.batch_size) if left is not None else None
+    longest_s = _longest_s(settings, left, invocations, target) if found.counted != "at least" else None
+    if found.nothing:
+        warnings.append(PlanWarning("nothing-found", f"nothing will be delivered: {found.nothing}"))
     warnings += warned.of_source(info, longest_s)
     warnings += warned.of_target(target, settings.lanes, mapping)
     if kind.knows_event_ids and not resolved.fresh_event_ids:
@@ -246,7 +289,7 @@ async def _look(
         run=name,
         source=source.uri,
         target=str(resolved.target),
-        records=Items(info.count, ("at least: " if info.at_least else "") + info.how),
+        records=Items(found.count, f"{found.counted}: {found.how}" if found.count is not None else found.how),
         first=_iso(info.first_s),
         last=_iso(info.last_s),
         fidelity=source.fidelity,
@@ -260,10 +303,26 @@ async def _look(
         prices_as_of=cost.PRICES_AS_OF,
         readers=info.readers,
         on_failure=resolved.on_failure or str(ledger.folder(name) / FAILED),
-        gaps=tuple(f"{gap.shard}: {gap.why}" for gap in source.gaps),
+        gaps=gaps,
         warnings=tuple(warnings),
         command=command_line(request, name),
+        counted=found.counted,
+        without_limit=found.whole,
+        nothing_new=nothing_new,
     )
+
+
+def _dealt_with(known: Run | None) -> int:
+    """How many records earlier parts of the run have dealt with."""
+    if known is None or known.verb != VERB.name:
+        return 0
+    return msgspec.json.decode(known.counts, type=ReplayCounts).selected
+
+
+def _nothing_new(known: Run | None) -> str:
+    if known is None or known.verb != VERB.name or known.state != "COMPLETED":
+        return ""
+    return f"completed at {_iso(int(known.updated_at))}: {VERB.line(known)}"
 
 
 def _window(resolved: Resolved, known: Run | None) -> Window:
@@ -288,31 +347,6 @@ def _pinned(aws: Aws) -> AwsSettings:
 
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(sorted({name.strip() for name in (text or "").split(",") if name.strip()}))
-
-
-def _on_failure(request: ReplayRequest, source: Uri, target: Uri, folder: Path) -> str | None:
-    """The absolute path of what --on-failure names. UsageError where it is none that may be written."""
-    if request.on_failure is None:
-        return None
-    try:
-        uri = targets.parse(request.on_failure, folder)
-        path = targets.kind_of(uri).file(uri)
-    except UsageError:
-        path = None
-    if path is None:
-        raise UsageError(f"--on-failure {request.on_failure!r} is no file", "Write --on-failure jsonl:PATH.")
-    if str(path) in (source.rest, target.rest):
-        raise UsageError(f"--on-failure {request.on_failure} is the source or the target", "Name another file.")
-    if path.is_dir() or not path.parent.is_dir():
-        why = "it is a folder" if path.is_dir() else "its folder is not there"
-        raise UsageError(f"--on-failure {request.on_failure} cannot be written: {why}", "Name another file.")
-    return str(path)
-
-
-def _count(info: SourceInfo, settings: Settings) -> int | None:
-    if info.count is None or settings.limit is None:
-        return info.count
-    return min(info.count, settings.limit)
 
 
 def _longest_s(settings: Settings, count: int | None, invocations: int | None, target: TargetInfo) -> float | None:

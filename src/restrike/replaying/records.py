@@ -28,10 +28,15 @@ from restrike.replaying.settings import Settings
 from restrike.running.ledger import ledger_path
 
 
-def read_records(request: ReplayRequest, on_lost: Callable[[Gap], None] = lambda _: None) -> Iterator[Record]:
+def read_records(
+    request: ReplayRequest,
+    on_lost: Callable[[Gap], None] = lambda _: None,
+    on_nothing: Callable[[str], None] = lambda _: None,
+) -> Iterator[Record]:
     """The records that pass the request's window and filters, one by one; ends right behind the last of its limit.
 
     Raises SourceLacks at the end where the source has lost records of the window; with `allow_gaps` it calls `on_lost`.
+    Where none passed, `on_nothing` is told at the end what was looked through.
     """
     check(request)
     here = Path.cwd()
@@ -51,7 +56,7 @@ def read_records(request: ReplayRequest, on_lost: Callable[[Gap], None] = lambda
         allow_gaps=request.allow_gaps,
     )
     RecordFilter(filters, resolved.window)  # refuses what is none before anything is read
-    reading = _Reading(resolved, options, on_lost)
+    reading = _Reading(resolved, options, on_lost, on_nothing)
     threading.Thread(target=reading.run, daemon=True).start()
     try:
         while (page := reading.pages.get()) is not None:
@@ -65,10 +70,17 @@ def read_records(request: ReplayRequest, on_lost: Callable[[Gap], None] = lambda
 class _Reading:
     """Reads on a thread with an event loop of its own: whoever takes the records need not have one."""
 
-    def __init__(self, resolved: Resolved, options: Mapping[str, Any], on_lost: Callable[[Gap], None]) -> None:
+    def __init__(
+        self,
+        resolved: Resolved,
+        options: Mapping[str, Any],
+        on_lost: Callable[[Gap], None],
+        on_nothing: Callable[[str], None],
+    ) -> None:
         self._resolved = resolved
         self._options = options
         self._on_lost = on_lost
+        self._on_nothing = on_nothing
         self.pages: queue.Queue[list[Record] | BaseException | None] = queue.Queue(2)
         self.ended = threading.Event()
 
@@ -99,17 +111,19 @@ class _Reading:
         kind = sources.kind_of(resolved.source.scheme)
         settled = await kind.resolve(resolved.source, self._options, opening)
         reading = source_of(msgspec.structs.replace(resolved, input=settled), opening)
-        passes = RecordFilter(resolved.filters, resolved.window).passes
+        record_filter = RecordFilter(resolved.filters, resolved.window)
         left = request.filters.limit
         async with reading as source:
             pages = pages_of(source, resolved)
             async with contextlib.aclosing(pages):
                 async for page in pages:
-                    wanted = [record for record in page if passes(record)][:left]
+                    wanted = [record for record in page if record_filter.passes(record)][:left]
                     if wanted and not await asyncio.to_thread(self._hand_over, wanted):
                         return
                     if left is not None and (left := left - len(wanted)) == 0:
                         return  # and not when the next page comes
+            if not record_filter.passed:
+                self._on_nothing(record_filter.told())
             if source.gaps and not request.allow_gaps:
                 lost = "; ".join(f"{gap.shard}: {gap.why}" for gap in source.gaps)
                 raise SourceLacks(f"the source has lost records: {lost}", "What it still has was printed.")

@@ -40,6 +40,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     parallel: int | None = None
     rate: float | None = None
     max_failures: int | None = None
+    max_failures_in_a_row: int | None = None
     on_failure: str | None = None
     if_superseded: Literal["send", "skip"] | None = None
     ignore_attributes: str | None = None
@@ -50,6 +51,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     aws: AwsSettings = AwsSettings()
 
 
+MAX_FAILURES_IN_A_ROW = 10
 ALLOW_GAPS = Flag("--allow-gaps", "Records that the source has lost are no error.", "records", "switch")
 FLAGS = (
     Flag("--batch-size", "Records a batch.", "deliver", "integer", metavar="N", default="the mapping's, else 100"),
@@ -74,6 +76,14 @@ FLAGS = (
     Flag("--parallel", "Lanes.", "pace", "integer", metavar="N", default="the mapping's, else 1"),
     Flag("--rate", "Records a second at most.", "pace", "number", metavar="N"),
     Flag("--max-failures", "Stop when more records than these were given up.", "deliver", "integer", metavar="N"),
+    Flag(
+        "--max-failures-in-a-row",
+        "Stop when so many whole batches in a row were given up; 0: never.",
+        "deliver",
+        "integer",
+        metavar="N",
+        default=str(MAX_FAILURES_IN_A_ROW),
+    ),
     Flag("--on-failure", "What is given up.", "deliver", metavar="jsonl:PATH", default="a file in the run's folder"),
     Flag(
         "--if-superseded",
@@ -108,6 +118,7 @@ def check(request: ReplayRequest) -> None:
         ("--parallel", request.parallel, 1),
         ("--rate", request.rate, 0.01),
         ("--max-failures", request.max_failures, 0),
+        ("--max-failures-in-a-row", request.max_failures_in_a_row, 0),
         ("--max-age", request.max_age_s, 0),
         ("--limit", request.filters.limit, 1),
     ):

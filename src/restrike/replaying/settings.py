@@ -9,7 +9,7 @@ import msgspec
 
 from restrike.replaying.delivery import Policy
 from restrike.replaying.mapping import DEFAULT_BATCH_SIZE, DEFAULT_RETRIES, MappingSettings
-from restrike.replaying.request import ReplayRequest
+from restrike.replaying.request import MAX_FAILURES_IN_A_ROW, ReplayRequest
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -21,6 +21,7 @@ class Settings(msgspec.Struct, frozen=True):
     policy: Policy = Policy()
     rate: float | None = None
     max_failures: int | None = None
+    max_failures_in_a_row: int = MAX_FAILURES_IN_A_ROW
     limit: int | None = None
 
 
@@ -50,6 +51,9 @@ def settle(request: ReplayRequest, mapping: MappingSettings | None) -> tuple[Set
         max_payload_bytes=request.max_payload,
         rate=request.rate,
         max_failures=request.max_failures,
+        max_failures_in_a_row=(
+            MAX_FAILURES_IN_A_ROW if request.max_failures_in_a_row is None else request.max_failures_in_a_row
+        ),
         limit=request.filters.limit,
     )
     return settings, origins
@@ -57,11 +61,18 @@ def settle(request: ReplayRequest, mapping: MappingSettings | None) -> tuple[Set
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """The settings with what a run is to go on with otherwise, by the fields of the request."""
-    plain = {"limit": "limit", "rate": "rate", "parallel": "lanes", "max_failures": "max_failures"}
+    plain = {
+        "limit": "limit",
+        "rate": "rate",
+        "parallel": "lanes",
+        "max_failures": "max_failures",
+        "max_failures_in_a_row": "max_failures_in_a_row",
+    }
     found = {plain[name]: value for name, value in changes.items() if name in plain}
     policy = settings.policy
     if changes.get("retries") is not None:
         policy = msgspec.structs.replace(policy, retries=changes["retries"])
-    if found.get("lanes", 1) is None:
-        del found["lanes"]
+    for name in ("lanes", "max_failures_in_a_row"):
+        if found.get(name, 1) is None:
+            del found[name]
     return msgspec.structs.replace(settings, policy=policy, **found)

@@ -12,7 +12,8 @@ import msgspec
 
 from restrike.errors import DeliveryFailed
 from restrike.model.record import Record
-from restrike.replaying.counts import ReplayCounts
+from restrike.model.text import printable
+from restrike.replaying.counts import MAX_REASON_CHARS, ReplayCounts
 from restrike.replaying.delivery import Delivery, LaidDown, Tally
 from restrike.replaying.failures import Failures
 from restrike.replaying.lanes import Lanes
@@ -52,6 +53,9 @@ class Workers:
         self._saver = saver
         self._counts = counts
         self._max_failures = settings.max_failures
+        self._max_in_a_row = settings.max_failures_in_a_row
+        self._in_a_row = 0
+        self._why = ""
         self._failed_before = counts.failed
         self._ending = ending
         self._failures = failures
@@ -112,6 +116,12 @@ class Workers:
         counts.batches += bool(tally.invocations)
         counts.delivered += tally.delivered
         counts.failed += tally.failed
+        counts.count_reasons(tally.reasons)
+        if tally.delivered:
+            self._in_a_row = 0
+        elif tally.failed == len(sending):
+            self._in_a_row += 1
+            self._why = printable(next(iter(tally.reasons)), most=MAX_REASON_CHARS, keep="")
         counts.invocations += tally.invocations
         done = tally.delivered + tally.failed
         counts.count_kinds(sending[:done])
@@ -123,7 +133,14 @@ class Workers:
         return done
 
     def _check_failures(self) -> None:
-        """Counts anew when the run goes on: else it could never get past its limit."""
+        """Both count anew when the run goes on: else it could never get past its limits. A batch counts as it was first
+        formed, not what it was split into, in the order in which they end, whatever their lanes."""
+        if self._max_in_a_row and self._in_a_row >= self._max_in_a_row:
+            raise DeliveryFailed(
+                f"{self._in_a_row} batches in a row failed, and nothing of them was delivered: {self._why}",
+                f"They are in {self._failures.path}. Mend the consumer, then resume. "
+                "To go on whatever fails: --max-failures-in-a-row 0.",
+            )
         limit, failed = self._max_failures, self._counts.failed - self._failed_before
         if limit is not None and failed > limit:
             raise DeliveryFailed(

@@ -27,6 +27,13 @@ RESUME = (
     Flag("--parallel", "Of a replay: lanes.", "pace", "integer", metavar="N"),
     Flag("--retries", "Of a replay: tries after the first.", "deliver", "integer", metavar="N"),
     Flag("--max-failures", "Of a replay: stop when more records were given up.", "deliver", "integer", metavar="N"),
+    Flag(
+        "--max-failures-in-a-row",
+        "Of a replay: stop when so many whole batches in a row failed; 0: never.",
+        "deliver",
+        "integer",
+        metavar="N",
+    ),
     Flag("--verify", "Of a touch: look for each record on the stream.", "prove", "toggle"),
     Flag("--profile", "Profile of the shared AWS config.", "aws", metavar="NAME"),
     FORCE,

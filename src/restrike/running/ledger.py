@@ -7,6 +7,8 @@ keeps more has tables of its own, and hands them in as it opens the ledger. What
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -62,6 +64,12 @@ def ledger_path(text: str | None) -> Path:
     if not text:
         raise UsageError("--ledger is empty", "Name a file, or leave it out.")
     return Path(text).absolute()
+
+
+def resume_command(name: str, ledger: str | Path, *words: str) -> str:
+    """The command that plans to go on with a run of that ledger; with the word --execute, the one that does."""
+    where = () if Path(ledger) == default_path() else ("--ledger", str(ledger))
+    return shlex.join(["restrike", "runs", "resume", name, *where, *words])
 
 
 class Ledger:
@@ -201,6 +209,30 @@ class Ledger:
             "UPDATE runs SET counts = ?, elapsed_s = ?, updated_at = ? WHERE name = ?",
             (counts, elapsed_s, time.time(), name),
         )
+
+    def delete(self, name: str) -> None:
+        """Forgets a run, all that is kept of it, and its folder. UsageError where a process executes it."""
+        self.acquire(name)
+        try:
+            with self.transaction():
+                for table in self._tables_of_runs():
+                    self.db.execute(f'DELETE FROM "{table}" WHERE run = ?', (name,))  # noqa: S608 - names of the schema
+                self.db.execute("DELETE FROM runs WHERE name = ?", (name,))
+            shutil.rmtree(self.folder(name), ignore_errors=True)
+        finally:
+            self.release(name)
+
+    def _tables_of_runs(self) -> list[str]:
+        """Those with a column `run`: ours, and those of every verb that ever kept something here."""
+        found = self.db.rows(
+            "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' "
+            "AND c.name = 'run'"
+        )
+        return [table for (table,) in found]
+
+    def files(self, name: str) -> list[Path]:
+        """What stands in the run's folder, but for its lock."""
+        return [path for path in self.folder(name).rglob("*") if path.is_file() and path.name != "lock"]
 
     def active_on(self, verb: str, subject: str, *, besides: str) -> list[str]:
         """The names of the other runs of that verb that are being executed on that subject."""

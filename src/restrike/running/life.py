@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.report import State
-from restrike.running.ledger import Ledger
+from restrike.running.ledger import Ledger, resume_command
 from restrike.running.run import Entry, Run, Sample, differences
 from restrike.running.stop import Stop, run_to_end
 
@@ -111,8 +111,8 @@ class Verb:
 
     `tables` are the statements that make tables of its own; `own_tables` are emptied when a run begins again, and so
     are all places but those of the kinds `kept_places`. `takes` are the settings that a run may go on with otherwise.
-    `summary` tells its counts as `--json` prints them, `line` in words for people. `reports_only`: its runs stand on
-    something else than the ledger.
+    `summary` tells its counts as `--json` prints them, `line` in words for people. `left` tells what a run left over,
+    where that does not stand in the ledger. `reports_only`: its runs stand on something else than the ledger.
     """
 
     name: str
@@ -122,6 +122,7 @@ class Verb:
     tables: str = ""
     own_tables: tuple[str, ...] = ()
     kept_places: tuple[str, ...] = ()
+    left: Callable[[Run], list[dict[str, Any]]] = lambda _: []
     reports_only: bool = False
 
 
@@ -271,8 +272,9 @@ def _failed(life: Life, error: BaseException) -> None:
         if life.ledger is not None:
             life.ledger.end(name, "FAILED", reason, report)
     if known and isinstance(error, RestrikeError) and not life._reports_only:
-        resume = f"What is done is saved. Go on with: restrike runs resume {name}"
-        error.hint = f"{_sentence(error.hint)} {resume}".strip()
+        resume = "" if life.ledger is None else resume_command(name, life.ledger.path, "--execute")
+        saved = f"What is done is saved. Go on with: {resume}"
+        error.hint = f"{_sentence(error.hint)} {saved}".strip()
 
 
 def _sentence(text: str) -> str:

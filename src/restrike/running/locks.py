@@ -24,7 +24,8 @@ class Locks:
     def acquire(self, name: str, folder: Path) -> None:
         """Takes the run, until `release` or the process's end. UsageError where another process has it."""
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in (folder.parent, folder):  # a mode is of the last folder alone
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "a+")
         except OSError as error:
             raise UsageError(

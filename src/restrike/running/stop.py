@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
@@ -15,6 +17,10 @@ from restrike.model.report import State
 T = TypeVar("T")
 
 Reason = Literal["signal", "cancel", "pause", "deadline", "caller"]
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME_S = 1.0
+"""Signals that are closer together are one wish."""
+EXIT_CODE = 130
 _STATES: dict[Reason, State] = {"cancel": "CANCELLED", "pause": "PAUSED"}
 
 
@@ -102,24 +108,38 @@ class Stop:
 
     @contextlib.contextmanager
     def on_signals(self, said: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """SIGINT and SIGTERM set it, and `said` is called; a second one ends the process at once. Only in the main
-        thread: elsewhere nothing is done."""
+        """SIGINT and SIGTERM set it, and `said` is called. One that comes SAME_S later or more ends the process with
+        code 130, at once and without any cleanup, as safe as kill -9 is; an earlier one is the same wish once more
+        (a key that bounces, a terminal that signals a whole group, a wrapper that passes it on).
+
+        Only in the main thread: elsewhere nothing is done.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        first_at: float | None = None
 
         def stop() -> None:
-            self.set("signal")
-            for number in numbers:
+            nonlocal first_at
+            first_at = time.monotonic()
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
+                # Not the loop's: the second must be heard where the loop is not.
+                signal.signal(number, again)
+            self.set("signal")
             said()
 
-        for number in numbers:
+        def again(*_: object) -> None:
+            if first_at is not None and time.monotonic() - first_at >= SAME_S:
+                os._exit(EXIT_CODE)
+
+        for number in SIGNALS:
             loop.add_signal_handler(number, stop)
         try:
             yield
         finally:
-            for number in numbers:
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
+                signal.signal(number, before[number] or signal.SIG_DFL)

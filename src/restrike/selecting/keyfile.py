@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
@@ -29,8 +30,8 @@ class KeyFile:
     def __init__(self, path: Path, *, new: bool = False) -> None:
         """UsageError where one that is not `new` is not there: a run without its keys would seem to be complete."""
         try:
-            if not new:
-                path.open("rb").close()
+            # Keys are people's data: nobody else reads them.
+            os.close(os.open(path, (os.O_CREAT | os.O_RDWR if new else os.O_RDONLY) | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA synchronous=OFF")  # it is of use only once it was kept whole, `running.spool`
             if new:

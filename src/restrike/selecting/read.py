@@ -23,6 +23,7 @@ from restrike.selecting.pages import each, pages
 
 QUEUED_UNITS = 2
 KEYS_PER_UNIT = 1_000
+ITEMS_PER_UNIT = 250  # ten batches
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -133,6 +134,7 @@ class Selector:
         # What the index does not hold cannot be asked of it.
         if attribute is not None and (index is None or index.projects(attribute)):
             self._fields["value"] = attribute
+        self.reads_attribute = "value" in self._fields
         self._place_fields = {field: name for field, name in self._fields.items() if field != "value"}
         self._decode = page_decoder({"sort": None, "value": None, **self._fields})
 
@@ -166,7 +168,13 @@ class Selector:
                         # Any item's key is a place: a later run goes on behind the last one that the limit let through.
                         await self._put(Unit(strand.id, items, self._key_of(items[-1]), last=False))
                     return
-                await self._put(Unit(strand.id, page.items, page.last_key, last=page.last_key is None))
+                items = page.items
+                # In parts, each with its place: what was done of a part that was not finished is done again.
+                for first in range(0, len(items) - ITEMS_PER_UNIT, ITEMS_PER_UNIT):
+                    part = items[first : first + ITEMS_PER_UNIT]
+                    await self._put(Unit(strand.id, part, self._key_of(part[-1]), last=False))
+                rest = items[max(0, len(items) - 1) // ITEMS_PER_UNIT * ITEMS_PER_UNIT :]
+                await self._put(Unit(strand.id, rest, page.last_key, last=page.last_key is None))
                 if self._ends():
                     return
 

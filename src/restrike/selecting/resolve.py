@@ -216,6 +216,8 @@ def _key_list(origin: str, table: TableInfo, ledger: Path, target: Path, *, orde
         if origin.startswith(OF_A_RUN):
             keys = _left_over(stack.enter_context(Ledger(ledger, read_only=True)), origin.removeprefix(OF_A_RUN), table)
         elif origin == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise UsageError("standard input is closed", "Give the keys there, or name a file: --keys FILE.")
             keys = read_keys(sys.stdin, table.key, "standard input")
         else:
             keys = read_keys(stack.enter_context(_open(origin)), table.key, origin)

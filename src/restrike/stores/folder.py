@@ -31,6 +31,9 @@ class LocalFolder(Store):
             if create and not self._root.exists():
                 self._root.mkdir(parents=True, exist_ok=True)
             if not self._root.is_dir():
+                above = next(each for each in self._root.parents if each.exists())
+                if not above.is_dir():
+                    raise UsageError(f"{root} cannot be a folder: {above} is none", "Name the folder of an archive.")
                 if not self._root.exists():
                     raise NoFolder(f"{root} is not there", "Name the folder of an archive.")
                 raise UsageError(f"{root} is no folder", "Name the folder of an archive.")

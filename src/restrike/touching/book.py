@@ -34,7 +34,8 @@ class _Part(Protocol):
 class Saved(msgspec.Struct):
     """The counts of a run in the ledger: what is shown, of that what units tell that are done, and the proof's.
 
-    `unanswered` are writes that were seen, though their answer was lost: in `counts` they fired, in `of_units` not.
+    `unanswered` are writes that were seen, though their answer was lost. `in_flight` fired in units that are not done:
+    they are met again, and bear the run's name then.
     """
 
     counts: Counts = msgspec.field(default_factory=Counts)
@@ -42,6 +43,7 @@ class Saved(msgspec.Struct):
     seen: int | None = None
     consumed_wcu: float | None = None
     unanswered: int = 0
+    in_flight: int = 0
 
 
 READ, STREAM = "read", "stream"
@@ -54,13 +56,14 @@ class Book:
     """The book of one run, from where an earlier part of it stopped. All that touch tells the ledger goes through it.
 
     `counts` are those of the units that are done; of them `selected` is how many items they had. `seen` is None
-    where the run does without proof.
+    where the run does without proof. `resumed`: an earlier part of the run may have written what is not in here.
     """
 
-    def __init__(self, ledger: Ledger, run: Run, *, proving: bool) -> None:
+    def __init__(self, ledger: Ledger, run: Run, *, proving: bool, resumed: bool = False) -> None:
         saved = msgspec.json.decode(run.counts, type=Saved)
         self.run = run
         self.proving = proving
+        self.before = saved.counts  # as they were shown when an earlier part ended
         self.places = Places({name: _place.decode(raw) for name, raw in ledger.places(run.name, READ).items()})
         self.stream_places = {name: raw.decode() for name, raw in ledger.places(run.name, STREAM).items()}
         self.counts = saved.of_units
@@ -68,6 +71,8 @@ class Book:
         self.consumed_wcu = saved.consumed_wcu
         self.leftovers: list[Leftover] = []  # that are not saved
         self._ledger = ledger
+        self._resumed = resumed
+        self._in_flight = saved.in_flight
         self._stream_moved: dict[str, str] = {}
         self._parts: list[_Part] = []
 
@@ -86,6 +91,24 @@ class Book:
         intents = Intents(self, IntentTable(self._ledger, self.run.name))
         self._parts.append(intents)
         return intents
+
+    def written_here(self, bearing: int, *, doubtful: bool) -> int:
+        """Of so many items that bear the run's name: how many this run has written, by writes whose answer is not
+        known any more.
+
+        All of them, where an earlier attempt or an earlier part of the run may have been at work, and nobody else can
+        have given that name: it is the run's first time, and no item bore it before. Otherwise those that an earlier
+        part had counted behind its places.
+        """
+        if (doubtful or self._resumed) and self.run.epoch == 1 and not self.counts.already:
+            return bearing
+        return self.known_in_flight(bearing)
+
+    def known_in_flight(self, items: int) -> int:
+        """Of so many items that are met again: how many an earlier part had counted as fired behind its places."""
+        known = min(items, self._in_flight)
+        self._in_flight -= known
+        return known
 
     def stream_read(self, shard_id: str, sequence_number: str) -> None:
         """The records of that shard are ticked off up to there."""
@@ -111,7 +134,8 @@ class Book:
             if give_up is not None:
                 give_up()
             seen = self.seen if self.proving else None
-            counts = msgspec.json.encode(Saved(totals, self.counts, seen, self.consumed_wcu, unanswered))
+            in_flight = sum(unit.counts.fired for unit in self.places.open())
+            counts = msgspec.json.encode(Saved(totals, self.counts, seen, self.consumed_wcu, unanswered, in_flight))
             self._ledger.set_counts(name, counts, elapsed_s)
             self._ledger.add_leftovers(name, self.leftovers)
             places = {strand: msgspec.json.encode(place) for strand, place in self.places.moved.items()}

@@ -81,14 +81,16 @@ def _what_it_sees(mapping: Mapping[str, Any], touched: Sequence[Mapping[str, Any
 
 
 def touched_records(
-    items: Sequence[Item], table: TableInfo, region: str, attribute: str, value: AttributeValue
+    items: Sequence[Item], table: TableInfo, region: str, attribute: str, value: AttributeValue | None
 ) -> Iterator[dict[str, Any]]:
-    """The records that touching those items would write, as far as the stream's view type shows them."""
+    """The records that touching those items would write, as far as the stream's view type shows them. Without a value
+    the attribute goes."""
     view_type = table.view_type or ""
     for old in items:
         change: dict[str, Any] = {"Keys": {name: old[name] for name in table.key.names}}
         if view_type in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES"):
-            change["NewImage"] = old | {attribute: value}
+            rest = {name: held for name, held in old.items() if name != attribute}
+            change["NewImage"] = rest if value is None else rest | {attribute: value}
         if view_type in ("OLD_IMAGE", "NEW_AND_OLD_IMAGES"):
             change["OldImage"] = old
         change["StreamViewType"] = view_type

@@ -43,8 +43,10 @@ class Counter(Update):
     reads = None
     each_once = True
 
-    def __init__(self, wire: Wire, table: TableInfo, attribute: str, api: Api, book: Book) -> None:
-        super().__init__(wire, table, attribute, api)
+    def __init__(
+        self, wire: Wire, table: TableInfo, attribute: str, api: Api, book: Book, names: Sequence[str] = ()
+    ) -> None:
+        super().__init__(wire, table, attribute, api, names)
         self._spelling = Spelling(table.key)
         self._intents = book.intents()
         name = quoted(attribute)
@@ -188,7 +190,7 @@ class Counter(Update):
     def stale(self) -> bool:
         return self._intents.stale
 
-    def unanswered(self, already: int) -> int:
+    def unanswered(self, bearing: int) -> int:
         return 0  # the number has told
 
     def give_up(self, message: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -22,8 +22,8 @@ from restrike.aws import dynamodb, streams
 from restrike.aws.session import Aws
 from restrike.aws.walk import ended
 from restrike.aws.wire import Wire
-from restrike.errors import AccessDenied, RestrikeError
-from restrike.model.report import Counts, State, TouchReport
+from restrike.errors import RestrikeError
+from restrike.model.report import State, TouchReport
 from restrike.model.selection import KeyList, Selection
 from restrike.model.table import TableInfo
 from restrike.running.life import Life
@@ -35,18 +35,24 @@ from restrike.touching.collecting import collect
 from restrike.touching.counter import Counter
 from restrike.touching.marker import Marker
 from restrike.touching.pace import Pace
-from restrike.touching.progress import OnProgress, TouchProgress
-from restrike.touching.proof import Proof
+from restrike.touching.progress import OnProgress, Speed, TouchProgress
+from restrike.touching.proof import Proof, without_proof
 from restrike.touching.request import Api
 from restrike.touching.run import KEYS, Asked
 from restrike.touching.sending import Sender
+from restrike.touching.tally import Tally
+from restrike.touching.unmark import Unmark
 from restrike.touching.write import Write
 
 SAVE_EVERY_S = 1.0
 CLOSING_SAVES = 3
 MAX_WAITING_JOBS = 5_000  # of --ordered
 
-KINDS: dict[str, Callable[[Wire, TableInfo, str, Api, Book], Write]] = {"marker": Marker, "counter": Counter}
+KINDS: dict[str, Callable[[Wire, TableInfo, str, Api, Book, Sequence[str]], Write]] = {
+    "marker": Marker,
+    "counter": Counter,
+    "unmark": Unmark,
+}
 """The kinds of write, by what `Options.mode` calls them."""
 
 
@@ -66,7 +72,7 @@ class Touch:
         self._life = life
         self._resumed = life.resumed
         self._on_progress = on_progress
-        self._book = Book(life.book, life.run, proving=options.verify)
+        self._book = Book(life.book, life.run, proving=options.verify, resumed=life.resumed)
         self._pace = Pace(options.pace, table, asked.wcu_per_item, time.monotonic)
         # A unit that was not done is read again, and counts again.
         self._limit = Limit(None if options.limit is None else options.limit - self._book.counts.selected)
@@ -77,6 +83,7 @@ class Touch:
         self._all_done = False
         self._phase = "touching"
         self._started = time.monotonic()
+        self._speed = Speed(time.monotonic)
 
     # ── the run ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,8 +114,10 @@ class Touch:
 
     def _make(self, wire: Wire) -> None:
         options = self._options
-        self._write: Write = KINDS[options.mode](wire, self._table, options.attribute, options.api, self._book)
-        self._done_before = self.totals().selected
+        self._write: Write = KINDS[options.mode](
+            wire, self._table, options.attribute, options.api, self._book, options.names
+        )
+        self._tally = Tally(self._book, self._write)
         size = self._write.batch_size
         self._batches = (
             OrderedBatches(size)
@@ -139,7 +148,7 @@ class Touch:
             start_s=run.started_s or run.began_at,
             resumed=self._resumed,
         )
-        with _without_proof():
+        with without_proof():
             await self._proof.prepare()
 
     async def _work(self, wire: Wire) -> None:
@@ -150,6 +159,7 @@ class Touch:
                 return
             selection = Selection(KeyList("", 0, "the index"))
         selector = self._selector(wire, selection, self._book.places, self._limit)
+        self._write.read_along = selector.reads_attribute and not isinstance(selection.what, KeyList)
         follower = asyncio.create_task(self._follow(self._proof)) if self._proof else None
         saver = asyncio.create_task(self._save_regularly())
         reading = asyncio.create_task(selector.run())
@@ -160,6 +170,7 @@ class Touch:
             if self._proof is not None and not self._stop.is_set():
                 await self._unless_failing(asyncio.create_task(self._await_records(self._proof)), helpers)
             self._all_done = not self._stop.is_set()
+            self._tally.final = self._all_done and not self._limit.reached
         finally:
             tasks = (writing, *self._sender.under_way, *helpers)
             for task in tasks:
@@ -188,7 +199,7 @@ class Touch:
             raise failure
 
     async def _follow(self, proof: Proof) -> None:
-        with _without_proof():
+        with without_proof():
             await proof.follower.run()
 
     def _selector(self, wire: Wire, selection: Selection, places: Places, limit: Limit) -> Selector:
@@ -294,7 +305,7 @@ class Touch:
             self._save()
 
     def _save(self) -> None:
-        self._book.save(self.totals(), self._unanswered(), self._elapsed_s())
+        self._book.save(self._tally.counts(), self._tally.unanswered(), self._elapsed_s())
         self._report_progress()
 
     async def _save_at_last(self) -> None:
@@ -309,32 +320,8 @@ class Touch:
     def _elapsed_s(self) -> float:
         return self._book.run.elapsed_s + time.monotonic() - self._started
 
-    def totals(self) -> Counts:
-        """The counts of the whole run so far, with the outcomes in units that are not done."""
-        total = self._folded()
-        total.add(self._write.beside_units)
-        for unit in self._book.places.open():
-            total.add(unit.counts)
-        total.selected = total.fired + total.already + total.gone + total.changed + total.failed
-        return total
-
-    def _folded(self) -> Counts:
-        """The counts of units, with the writes that were only seen on the stream counted as fired."""
-        counts = msgspec.structs.replace(self._book.counts)
-        unanswered = self._unanswered()
-        counts.fired += unanswered
-        counts.already -= unanswered
-        return counts
-
-    def _unanswered(self) -> int:
-        """Writes whose answer was lost, but whose record is there: a repetition called them `already`."""
-        if self._proof is None or len(self._book.places):
-            return 0
-        return self._write.unanswered(self._book.counts.already)
-
     def _report_progress(self) -> None:
-        counts = self.totals()
-        since = time.monotonic() - self._started
+        counts = self._tally.counts()
         self._life.sample(counts.selected, msgspec.to_builtins(counts))
         self._on_progress(
             TouchProgress(
@@ -344,7 +331,7 @@ class Touch:
                 awaited=self._write.awaited() if self._proof is not None else 0,
                 throttles=self._pace.throttles,
                 elapsed_s=self._elapsed_s(),
-                items_per_s=(counts.selected - self._done_before) / since if since > 0 else 0.0,
+                items_per_s=self._speed.of(counts.selected),
                 wcu_per_s=self._pace.wcu_per_s,
             )
         )
@@ -368,6 +355,7 @@ class Touch:
                 self._save()
             if book.seen != seen:
                 seen, quiet_since = book.seen, time.monotonic()
+        self._tally.read_to_its_end = proof.follower.caught_up and not proof.trimmed
 
     def _failed(self, error: BaseException) -> BaseException:
         if isinstance(error, RestrikeError):
@@ -381,28 +369,25 @@ class Touch:
         notes: tuple[str, ...] = ()
         if self._proof is not None:
             if self._proof.trimmed:
-                notes = ("the stream had forgotten records of this run (24 hours): they cannot be seen again",)
+                notes += ("the stream had forgotten records of this run (24 hours): they cannot be seen again",)
             why = f"written, but its record was not seen on the stream within {self._options.verify_timeout_s:g} s"
-            self._book.save(self.totals(), self._unanswered(), self._elapsed_s(), lambda: self._write.give_up(why))
+            counts, unanswered = self._tally.counts(), self._tally.unanswered()
+            self._book.save(counts, unanswered, self._elapsed_s(), lambda: self._write.give_up(why))
         return self._report("LIMITED" if self._limit.reached else "COMPLETED", notes)
 
-    def _seen(self) -> tuple[int | None, int | None]:
-        """How many writes were seen on the stream; or, where that cannot be told, at most how many."""
-        if self._proof is None:
-            return None, None
-        seen = self._book.seen + self._unanswered()
-        return (seen, None) if self._write.exact else (None, seen)
-
     def _report(self, state: State, notes: tuple[str, ...] = ()) -> TouchReport:
-        counts = self.totals()
+        counts = self._tally.counts()
         elapsed_s = self._elapsed_s()
-        seen, at_most = self._seen()
+        seen, at_most = self._tally.seen()
+        if (note := self._tally.note()) is not None:
+            notes += (note,)
         if at_most is not None:
             notes += (
                 f"the stream's view type {self._table.view_type} does not show the attribute: `seen` can only be "
                 "bounded, by the touched items with any later MODIFY record",
             )
         return TouchReport(
+            verb=self._book.run.verb,
             run=self._book.run.name,
             table=self._table.name,
             state=state,
@@ -411,6 +396,8 @@ class Touch:
             already=counts.already,
             gone=counts.gone,
             changed=counts.changed,
+            refused=counts.refused,
+            overwrote=counts.overwrote,
             failed=counts.failed,
             seen=seen,
             seen_at_most=at_most,
@@ -420,16 +407,6 @@ class Touch:
             items_per_s=round(counts.selected / elapsed_s, 1) if elapsed_s else 0.0,
             notes=notes,
         )
-
-
-@contextlib.contextmanager
-def _without_proof() -> Iterator[None]:
-    """Tells whoever may not read the stream that it can be done without."""
-    try:
-        yield
-    except AccessDenied as error:
-        error.hint += " Or go without the proof: --no-verify."
-        raise
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from restrike.aws import dynamodb, streams
 from restrike.aws.session import Aws
 from restrike.aws.wire import Wire
-from restrike.errors import AwsError
+from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model import cost
 from restrike.model.plan import Estimate, Items, PlanWarning, TouchPlanData
 from restrike.model.selection import KeyList, KeyQuery, Scan, Selection, projected, strands
@@ -19,12 +20,15 @@ from restrike.selecting.keyfile import KeyFile
 from restrike.selecting.pages import pages
 from restrike.touching.consumers import Consumers, Item, consumers_of, touched_records
 from restrike.touching.pace import PaceOptions, seconds_on_one_partition
-from restrike.touching.request import TouchRequest, command_line
+from restrike.touching.proof import without_proof
+from restrike.touching.request import MARKER, TouchRequest, command_line
+from restrike.touching.run import verb_of
 
 SAMPLE_ITEMS = 100
 SAMPLE_STRANDS = 10
 SAMPLE_PAGES = 3
 SHOWN_KEYS = 5
+SHOWN_RUNS = 5
 EXAMINED_ITEMS = 5  # on which the consumers' filters are tried
 SAFE_READERS = 1  # known readers of a shard that leave room for one more
 
@@ -39,6 +43,7 @@ class Look:
         self.wcu_per_item = float(cost.writes_per_item(table, request.attribute))
         self._request = request
         self._run = run
+        self._mine = {"S": run if request.remove is None else request.remove}
         self._aws = aws
         self._table = table
         self._wire = wire
@@ -50,11 +55,13 @@ class Look:
         """Looks at all of it. `keys_path`: where the keys of a key list are."""
         request, table, selection = self._request, self._table, self._selection
         keys = await self._sample_keys(keys_path)
-        counted = await count(self._wire, table, selection)
         items = await self._items(keys)
+        self._refuse_data(items)
+        counted = await count(self._wire, table, selection)
         consumers = self._consumers(list(items.values())[:EXAMINED_ITEMS])
-        verify_why = self._settle_proof(consumers)
-        already = sum(item.get(request.attribute) == {"S": self._run} for item in items.values())
+        verify_why = await self._settle_proof(consumers)
+        already = sum(item.get(request.attribute) == self._mine for item in items.values())
+        others = self._others(items)
         self._warn_of_table(counted.items)
         one_partition = None
         if counted.items.count and self._is_one_partition():
@@ -73,7 +80,8 @@ class Look:
             items=counted.items,
             sample_keys=tuple(key.decode() for key in keys[:SHOWN_KEYS]),
             sample_size=len(keys),
-            sample_already=already if request.mode == "marker" else 0,
+            sample_already=already if request.mode != "counter" else 0,
+            sample_others=others,
             estimate=self._estimate(counted),
             rate=self._pace.describe(table),
             seconds_one_partition=one_partition,
@@ -86,6 +94,7 @@ class Look:
             warnings=tuple(self._warnings),
             command=command_line(request, self._run),
             limit=request.limit,
+            verb=verb_of(request.mode).name,
         )
 
     def _warn(self, code: str, message: str) -> None:
@@ -125,21 +134,68 @@ class Look:
             found[canonical_key(self._table.key, item)] = item
         return {key: found[key] for key in keys if key in found}
 
+    def _refuse_data(self, items: dict[bytes, Item]) -> None:
+        """UsageError where the attribute of a sampled item holds what a touch must not write over. No value is told:
+        it is the application's."""
+        name, mode = self._request.attribute, self._request.mode
+        if mode == "unmark":
+            return  # what does not bear the name stays as it is
+        held = [item[name] for item in items.values() if name in item]
+        if mode == "counter":
+            wrong = [value for value in held if "N" not in value]
+            what, hint = "a number", "Choose another --counter, or write a marker."
+        elif name == MARKER:
+            wrong = [value for value in held if "S" not in value]
+            what, hint = "the name of a run", "Choose another --marker."
+        else:
+            free = [self._mine, *({"S": run} for run in self._request.names)]
+            wrong = [value for value in held if value not in free]
+            what = "the name of this run, or of one that --over names"
+            hint = "Choose another --marker. Where these are names of earlier runs, tell which: --over RUN,RUN"
+        if wrong:
+            types = ", ".join(sorted({next(iter(value)) for value in wrong}))
+            raise UsageError(
+                f"the attribute {name!r} of {len(wrong):,} of {len(items):,} sampled items holds data (type {types}), "
+                f"not {what}; nothing was written",
+                hint,
+            )
+
+    def _others(self, items: dict[bytes, Item]) -> dict[str, int]:
+        """The names of other runs that sampled items bear, the most frequent first; warns that they go."""
+        if self._request.mode != "marker":
+            return {}
+        held = [item[self._request.attribute] for item in items.values() if self._request.attribute in item]
+        names = Counter(str(value["S"]) for value in held if value != self._mine)
+        if not names:
+            return {}
+        told = ", ".join(f"{_shown(name)} ({number:,})" for name, number in names.most_common(SHOWN_RUNS))
+        told += ", …" if len(names) > SHOWN_RUNS else ""
+        text = f"{names.total():,} of {len(items):,} sampled items bear the names of other runs: {told}. "
+        if self._request.again:
+            text += f"They fire, also those that {self._run} had fired before these runs took its name away."
+        else:
+            text += "They fire, and these runs no longer know them: started over, they fire them again."
+        self._warn("other-runs", text)
+        return dict(names.most_common())
+
     def _limited(self, items: int) -> int:
         return min(items, self._request.limit) if self._request.limit is not None else items
 
     # ── consumers and proof ──────────────────────────────────────────────────────────────────────────────
 
     def _consumers(self, items: list[Item]) -> Consumers:
-        value = {"S": self._run} if self._request.mode == "marker" else {"N": "1"}
+        value = {"marker": self._mine, "counter": {"N": "1"}, "unmark": None}[self._request.mode]
         touched = list(touched_records(items, self._table, self._aws.region, self._request.attribute, value))
         found = consumers_of(self._aws, self._table, touched, self._wire.url)
         self._warnings += found.warnings
         return found
 
-    def _settle_proof(self, consumers: Consumers) -> str:
+    async def _settle_proof(self, consumers: Consumers) -> str:
         """Whether the stream is read for proof, by default where a further reader cannot hurt; returns why."""
         if self._request.verify is not None:
+            if self._request.verify:
+                with without_proof():
+                    await self._try_stream()
             self.verify = self._request.verify
             return "as asked"
         if self._table.replica_regions:
@@ -147,8 +203,19 @@ class Look:
         if consumers.enabled > SAFE_READERS:
             readers = consumers.enabled
             return f"{readers} readers are known already, and a shard allows 2; --verify reads all the same"
+        try:
+            await self._try_stream()
+        except AccessDenied as error:
+            self._warn("proof-denied", f"nobody looks whether the records are there: {error.message}")
+            return f"the stream may not be read: {error.message}"
         self.verify = True
         return "every write is looked for on the stream"
+
+    async def _try_stream(self) -> None:
+        """Raises AwsError where the stream cannot be read, as far as that shows without reading a record."""
+        assert self._table.stream_arn is not None
+        async with streams.connect(self._aws, connections=1) as wire:
+            await streams.try_reading(wire, self._table.stream_arn)
 
     def _readers(self, consumers: Consumers) -> str:
         known = consumers.enabled + self.verify
@@ -190,6 +257,13 @@ class Look:
                 f"the items get the attribute {attribute!r}, and keep it; a consumer that accepts only attributes it "
                 "knows may refuse them.",
             )
+        elif self._request.mode == "unmark":
+            self._warn("unmark-fires", "each item that bears the name fires the stream once more when it is taken off.")
+            self._warn(
+                "unmark-unprotects",
+                f"{self._request.remove} no longer protects these items: started over, or run from another machine, it "
+                "fires them again.",
+            )
         else:
             self._warn(
                 "counter-may-be-a-lock",
@@ -229,3 +303,8 @@ class Look:
             return dynamodb.time_to_live_attribute(self._aws, self._table.name)
         except AwsError:
             return None  # only a warning is lost
+
+
+def _shown(name: str) -> str:
+    """A name out of an item: whatever it is, it must not write to the terminal's own commands."""
+    return name if name.isprintable() and len(name) <= 64 else f"{ascii(name[:64])[1:-1]}…"

@@ -9,31 +9,50 @@ import msgspec
 
 from restrike.aws.dynamodb import StatementAnswer, quoted
 from restrike.aws.wire import Wire
+from restrike.errors import RestrikeError
 from restrike.model.report import Counts
 from restrike.model.table import TableInfo
 from restrike.selecting.read import Unit
 from restrike.touching.book import Book
-from restrike.touching.request import Api
+from restrike.touching.current import read_attribute
+from restrike.touching.request import MARKER, Api
 from restrike.touching.spelling import Spelling
-from restrike.touching.write import ALREADY, FIRED, GONE, Change, Outcome, Update, count
+from restrike.touching.write import (
+    ALREADY,
+    FIRED,
+    GONE,
+    OVERWROTE,
+    UNANSWERED,
+    Change,
+    Outcome,
+    Update,
+    count,
+)
+
+REFUSED = "ConditionalCheckFailed"
 
 
 class Marker(Update):
     """Sets the marker, and awaits one record for each write that fired.
+
+    Under Restrike's own name for it, whatever text it holds is a run's name. Under any other the statement itself
+    overwrites only this run's name and those of `names`: the rest may be the application's.
 
     A record is ours where NewImage carries the run's name and OldImage does not: a neighbour's later write carries
     it in both. Where the view type lacks those images the proof is by key (NEW_IMAGE), or only a bound (KEYS_ONLY,
     OLD_IMAGE).
 
     `early` holds records that came before their unit was done. One that stays there to the end is the record of a
-    write whose answer was lost: this run fired the item, though a repetition had to call it `already`.
+    write whose answer was lost: this run fired the item, though a repetition only finds the name there.
     """
 
     each_once = False
     stale = False
 
-    def __init__(self, wire: Wire, table: TableInfo, attribute: str, api: Api, book: Book) -> None:
-        super().__init__(wire, table, attribute, api)
+    def __init__(
+        self, wire: Wire, table: TableInfo, attribute: str, api: Api, book: Book, names: Sequence[str] = ()
+    ) -> None:
+        super().__init__(wire, table, attribute, api, names)
         self.reads = attribute
         self.beside_units = Counts()
         self._book = book
@@ -42,6 +61,7 @@ class Marker(Update):
         self._early = book.keys("early")
         self._value = {"S": book.run.name}
         self._raw_value = msgspec.Raw(msgspec.json.encode(self._value))
+        self._guarded = attribute != MARKER
         self._conditional = False
         self._shape()
 
@@ -49,13 +69,20 @@ class Marker(Update):
 
     def _shape(self) -> None:
         value = bytes(self._raw_value)
-        if self._conditional:
-            name = quoted(self._attribute)
-            statement = f"{self._partiql} AND ({name} IS MISSING OR {name}<>?)"
-            tail = b"," + value + b'],"ReturnValuesOnConditionCheckFailure":"ALL_OLD"}'
-        else:
-            statement = f"{self._partiql} RETURNING MODIFIED OLD *"
-            tail = b"]}"
+        name = quoted(self._attribute)
+        compared: list[bytes] = []
+        condition = ""
+        if self._guarded:
+            # Without RETURNING it is the refusal that tells `already`.
+            compared = [] if self._conditional else [value]
+            compared += [msgspec.json.encode({"S": other}) for other in self._names if other != self._value["S"]]
+            condition = f" AND ({name} IS MISSING{f' OR {name}=?' * len(compared)})"
+        elif self._conditional:
+            compared = [value]
+            condition = f" AND ({name} IS MISSING OR {name}<>?)"
+        statement = self._partiql + condition + ("" if self._conditional else " RETURNING MODIFIED OLD *")
+        tail = b"".join(b"," + each for each in compared) + b"]"
+        tail += b',"ReturnValuesOnConditionCheckFailure":"ALL_OLD"}' if condition else b"}"
         head = b'{"Statement":' + msgspec.json.encode(statement) + b',"Parameters":[' + value + b","
         self._head, self._tail = head, tail
         self._has_sort = self._table.key.sort is not None
@@ -63,18 +90,55 @@ class Marker(Update):
     async def prepare(self, unit: Unit) -> Sequence[Any]:
         """Leaves out the items that were read with this run's name on them already."""
         jobs = [item for item in unit.items if item.value is None or item.value != self._raw_value]
-        unit.counts.already += len(unit.items) - len(jobs)
+        bearing = len(unit.items) - len(jobs)
+        if bearing:
+            here = self._book.written_here(bearing, doubtful=False)
+            unit.counts.fired += here
+            unit.counts.unanswered += here
+            unit.counts.already += bearing - here
         return jobs
 
     async def send(self, jobs: Sequence[Any]) -> tuple[list[StatementAnswer], float | None]:
-        if self._api == "update-item":
-            return await self._execute(
-                [self._update_item(job, "", {":a": self._value}, {"ReturnValues": "UPDATED_OLD"}) for job in jobs]
-            )
         head, tail, join = self._head, self._tail, b"".join
-        if self._has_sort:
-            return await self._execute([join((head, job.partition, b",", job.sort, tail)) for job in jobs])
-        return await self._execute([join((head, job.partition, tail)) for job in jobs])
+        if self._api == "update-item":
+            statements = [self._updating(job) for job in jobs]
+        elif self._has_sort:
+            statements = [join((head, job.partition, b",", job.sort, tail)) for job in jobs]
+        else:
+            statements = [join((head, job.partition, tail)) for job in jobs]
+        answers, consumed = await self._execute(statements)
+        if self._guarded:
+            await self._read_refused(jobs, answers)
+        return answers, consumed
+
+    def _updating(self, job: Any) -> bytes:
+        values: dict[str, Any] = {":a": self._value}
+        returning = {"ReturnValues": "UPDATED_OLD"}
+        if not self._guarded:
+            return self._update_item(job, "", values, returning)
+        values |= {f":n{number}": {"S": name} for number, name in enumerate(self._names)}
+        condition = f" AND (attribute_not_exists(#a) OR #a IN ({','.join(values)}))"
+        return self._update_item(job, condition, values, returning | {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"})
+
+    async def _read_refused(self, jobs: Sequence[Any], answers: Sequence[StatementAnswer]) -> None:
+        """Adds the item as it is to each refusal that came without it: only then it is known to be gone, or not."""
+        blind = [
+            (job, answer.error)
+            for job, answer in zip(jobs, answers, strict=False)
+            if answer.error is not None and answer.error.code == REFUSED and answer.error.item is None
+        ]
+        keys = self._spelling.of(job for job, _ in blind)
+        try:
+            found = await read_attribute(self._wire, self._table, keys, self._attribute)
+        except RestrikeError as problem:
+            # The other answers of the batch must not get lost with it.
+            for _, error in blind:
+                error.code, error.message = "NotRead", f"refused, and it could not be read why: {problem.message}"
+            return
+        for key, (_, error) in zip(keys, blind, strict=True):
+            if key in found:
+                value = found[key]
+                error.item = {} if value is None else {self._attribute: value}
 
     def adapts_to(self, message: str) -> bool:
         """Where the service refuses RETURNING inside a batch, a condition takes its place."""
@@ -90,22 +154,43 @@ class Marker(Update):
         if error is None:
             # What is returned is the marker as it was: absent or another run's where this write fired.
             old = answer.item.get(self._attribute) if answer.item else None
-            return ALREADY if old == self._value else FIRED
-        if error.code == "ConditionalCheckFailed":
-            return ALREADY if error.item else GONE
-        return Outcome.failure(error)
+            if old is None:  # or not told: then it is as it was read
+                return OVERWROTE if self._conditional and job.value is not None else FIRED
+            return self._bearing(job, doubtful=doubtful) if old == self._value else OVERWROTE
+        if error.code != REFUSED:
+            return Outcome.failure(error)
+        if error.item is None:
+            return GONE
+        now = error.item.get(self._attribute)
+        if not self._guarded or now == self._value:
+            return self._bearing(job, doubtful=doubtful)
+        kind = "nothing any more" if now is None else f"a value of type {next(iter(now))}"
+        return Outcome(
+            "refused", "NotOurs", f"{self._attribute} holds {kind}: no name of a run that may be overwritten"
+        )
+
+    def _bearing(self, job: Any, *, doubtful: bool) -> Outcome:
+        """Of an item that bears the name. One that was read without it got it from an attempt without an answer."""
+        if doubtful and (self.read_along or job.value is not None):
+            return UNANSWERED
+        return UNANSWERED if self._book.written_here(1, doubtful=doubtful) else ALREADY
 
     def key(self, job: Any) -> bytes:
         return self._spelling.of([job])[0]
 
     def settle(self, unit: Unit, job: Any, outcome: Outcome) -> None:
-        if outcome is FIRED:
-            self.fired(unit, [job])
-        else:
-            count(unit.counts, outcome.name)
+        count(unit.counts, outcome.name)
+        if outcome is UNANSWERED:
+            unit.counts.unanswered += 1
+        elif outcome.name == "fired":
+            unit.counts.overwrote += outcome is OVERWROTE
+            if self._book.proving:
+                unit.fired.append(job)
 
     def fired(self, unit: Unit, jobs: Sequence[Any]) -> None:
         unit.counts.fired += len(jobs)
+        if self._conditional:
+            unit.counts.overwrote += sum(job.value is not None for job in jobs)
         if self._book.proving:
             unit.fired += jobs
 
@@ -122,13 +207,8 @@ class Marker(Update):
         self._awaited.add(keys)
 
     def records(self, changes: Sequence[Change]) -> None:
-        both, exact = self._view_type == "NEW_AND_OLD_IMAGES", self.exact
-        is_ours = self._is_ours
-        ours = [
-            change.keys
-            for change in changes
-            if not exact or (is_ours(change.new) and not (both and is_ours(change.old)))
-        ]
+        exact, is_ours = self.exact, self._is_our_change
+        ours = [change.keys for change in changes if not exact or is_ours(change)]
         listed = self._spelling.of(ours)
         keys = set(listed)
         seen = self._awaited.take(keys)
@@ -138,7 +218,10 @@ class Marker(Update):
             early = keys - seen if len(keys) == len(listed) else _without_the_first(listed, seen)
             self._early.add(early)
 
-    def _is_ours(self, image: Any) -> bool:
+    def _is_our_change(self, change: Change) -> bool:
+        return self._bears(change.new) and not (self.sees_both and self._bears(change.old))
+
+    def _bears(self, image: Any) -> bool:
         value = image.value if image is not None else None
         # Another spelling is no other value.
         return value is not None and (value == self._raw_value or msgspec.json.decode(value) == self._value)
@@ -146,9 +229,9 @@ class Marker(Update):
     def awaited(self) -> int:
         return len(self._awaited)
 
-    def unanswered(self, already: int) -> int:
+    def unanswered(self, bearing: int) -> int:
         # Told only by both images, so that no later write counts.
-        return min(len(self._early), already) if self._view_type == "NEW_AND_OLD_IMAGES" else 0
+        return min(len(self._early), bearing) if self.sees_both else 0
 
     def give_up(self, message: str) -> None:
         self._awaited.give_up("NotSeen", message)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from restrike.touching.pace import PaceOptions
-from restrike.touching.request import Api
+from restrike.touching.request import MARKER, Api
 
 
 class Options(msgspec.Struct, frozen=True):
     """How a touch writes. Kept in the ledger with the selection, so that a resumed run does the same."""
 
-    attribute: str = "restrike"
+    attribute: str = MARKER
     mode: str = "marker"  # one of KINDS
+    names: tuple[str, ...] = ()  # runs whose marks may be overwritten
     api: Api = "partiql"
     ordered: bool = False
     concurrency: int = 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from restrike.touching.look import Look
 from restrike.touching.options import Options
 from restrike.touching.pace import PaceOptions
 from restrike.touching.progress import OnProgress
-from restrike.touching.request import CONCURRENCY, VERIFY_TIMEOUT_S, TouchRequest, check
-from restrike.touching.run import KEYS, VERB, Asked, identity
+from restrike.touching.request import CONCURRENCY, VERIFY_TIMEOUT_S, TouchRequest, check, command_line
+from restrike.touching.run import KEYS, Asked, identity, line, summary, verb_of
 
 
 class TouchPlan(Planned[TouchPlanData]):
@@ -40,13 +41,23 @@ class TouchPlan(Planned[TouchPlanData]):
     """
 
     def __init__(
-        self, request: TouchRequest, data: TouchPlanData, aws: Aws, table: TableInfo, asked: Asked, spool: Path | None
+        self,
+        request: TouchRequest,
+        data: TouchPlanData,
+        aws: Aws,
+        table: TableInfo,
+        asked: Asked,
+        spool: Path | None,
+        *,
+        done: TouchReport | None = None,
     ) -> None:
-        super().__init__(data)
+        super().__init__(data, str(ledger_path(request.ledger)))
         self.request = request
         self._aws = aws
         self._table = table
         self._asked = asked
+        self._done = done
+        self._verb = verb_of(request.mode)
         self._spool = spool  # a folder with the keys that were given; gone with the process, or with the plan
 
     def execute(
@@ -58,12 +69,16 @@ class TouchPlan(Planned[TouchPlanData]):
         on_stop: Callable[[], None] = lambda: None,
         on_warning: Callable[[str], None] = lambda _: None,
     ) -> TouchReport:
-        """Runs it, or goes on with a run of that name; returns the report.
+        """Runs it, or goes on with a run of that name; returns the report. Of a run that is complete it is the report
+        that there is, and nothing is read or written.
 
         `stop` ends it from any thread; without one SIGINT and SIGTERM do, and call `on_stop`. `time_limit_s` ends it
         so many seconds from now. Raises UsageError where the name belongs to another run, or another run is
         active on the table, AwsError where AWS refuses; what is done by then is saved and can be resumed.
         """
+        if self._done is not None:
+            self.discard()
+            return self._done
         # Stream records are stamped by the service's clock, not by ours.
         started_s = dynamodb.describe_table(self._aws, self._table.name)[1].timestamp()
         entering = Entering(
@@ -79,7 +94,7 @@ class TouchPlan(Planned[TouchPlanData]):
             return await Touch(self._aws, self._table, asked, life, on_progress or _silent).execute()
 
         return carry_out(
-            VERB,
+            self._verb,
             ledger_path(self.request.ledger),
             entering,
             work,
@@ -92,7 +107,7 @@ class TouchPlan(Planned[TouchPlanData]):
     def _entry(self, started_s: float | None) -> Entry:
         return Entry(
             self.data.run,
-            VERB.name,
+            self._verb.name,
             self._table.arn,
             identity(self._asked, self._table),
             msgspec.json.encode(self._asked),
@@ -108,9 +123,7 @@ class TouchPlan(Planned[TouchPlanData]):
         return msgspec.structs.replace(self._entry(started_s), request=msgspec.json.encode(asked))
 
     def _begins_again(self, known: Run) -> bool:
-        limit = self._asked.options.limit
-        canary_again = known.state == "LIMITED" and limit is not None and limit <= VERB.summary(known)["selected"]
-        return known.state == "COMPLETED" or canary_again
+        return self.request.again and _is_done(known, self.request.limit)
 
     def _prepare(self, known: Run | None, folder: Path) -> None:
         """Before the run is known to exist, it has the keys that it stands on."""
@@ -122,7 +135,7 @@ class TouchPlan(Planned[TouchPlanData]):
         self.discard()
 
     def _check_alone(self, ledger: Ledger) -> None:
-        others = ledger.active_on(VERB.name, self._table.arn, besides=self.data.run)
+        others = _active(ledger, self._table, besides=self.data.run)
         if others and not self.request.force:
             raise UsageError(
                 f"run {others[0]} is active on table {self._table.name}",
@@ -148,7 +161,8 @@ def plan(request: TouchRequest, *, known: Asked | None = None) -> TouchPlan:
 
     `known`: what a run stands on that goes on; its selection is not resolved again.
     """
-    name = request.run or default_name("touch", request.table)
+    # An unmark is found again by what it takes off.
+    name = request.run or (f"unmark-{request.remove}"[:64] if request.remove else default_name("touch", request.table))
     check_name(name)
     check(request)
     aws = Aws(request.aws)
@@ -186,32 +200,92 @@ async def _look(
     request: TouchRequest, name: str, aws: Aws, table: TableInfo, spool: Path | None, known: Asked | None
 ) -> TouchPlan:
     ledger = ledger_path(request.ledger)
-    async with dynamodb.connect(aws, connections=4) as wire:
+    async with dynamodb.connect(aws, connections=4, patience_s=dynamodb.PLAN_PATIENCE_S) as wire:
         with Ledger(ledger, read_only=True) as book:
             folder = book.folder(name)
-        selection = known.selection if known is not None else await _resolved(request, table, wire, ledger, spool)
+            before = book.find(name)
+        selection = known.selection if known is not None else _as_before(request, before)
+        if selection is None:
+            selection = await _resolved(request, table, wire, ledger, spool)
+        asked = Asked(request, selection, _options(request), 0.0)
+        verb = verb_of(request.mode)
+        check_same(verb, before, Entry(name, verb.name, table.arn, identity(asked, table), b""))
+        if before is not None and not request.again and _is_done(before, request.limit):
+            return _nothing_new(before, request, aws, table, asked, spool)
         look = Look(request, name, aws, table, wire, selection)
         data = await look.plan((spool or folder) / KEYS)
-    options = Options(
+    options = msgspec.structs.replace(asked.options, verify=look.verify)
+    asked = Asked(request, selection, options, look.wcu_per_item)
+    with Ledger(ledger, read_only=True) as book:
+        others = _active(book, table, besides=name)
+    if others:
+        text = f"run {others[0]} is active on this table: --execute waits for its end, or needs --force."
+        data = msgspec.structs.replace(data, warnings=(*data.warnings, PlanWarning("another-run", text)))
+    return TouchPlan(request, data, aws, table, asked, spool)
+
+
+def _options(request: TouchRequest) -> Options:
+    return Options(
         attribute=request.attribute,
         mode=request.mode,
+        names=request.names,
         api=request.api or "partiql",
         ordered=request.ordered,
         concurrency=request.concurrency or CONCURRENCY,
         pace=PaceOptions(request.rate, request.max_wcu),
         limit=request.limit,
-        verify=look.verify,
+        verify=False,
         verify_timeout_s=VERIFY_TIMEOUT_S if request.verify_timeout_s is None else request.verify_timeout_s,
     )
-    asked = Asked(request, selection, options, look.wcu_per_item)
-    with Ledger(ledger, read_only=True) as book:
-        entry = Entry(name, VERB.name, table.arn, identity(asked, table), b"")
-        check_same(VERB, book.find(name), entry)
-        others = book.active_on(VERB.name, table.arn, besides=name)
-    if others:
-        text = f"run {others[0]} is active on this table: --execute waits for its end, or needs --force."
-        data = msgspec.structs.replace(data, warnings=(*data.warnings, PlanWarning("another-run", text)))
-    return TouchPlan(request, data, aws, table, asked, spool)
+
+
+def _is_done(known: Run, limit: int | None) -> bool:
+    """Whether the run has done all that is asked for now."""
+    if known.report is None:
+        return False
+    at_its_limit = known.state == "LIMITED" and limit is not None and limit <= summary(known)["selected"]
+    return known.state == "COMPLETED" or at_its_limit
+
+
+def _nothing_new(
+    known: Run, request: TouchRequest, aws: Aws, table: TableInfo, asked: Asked, spool: Path | None
+) -> TouchPlan:
+    """The plan of a run that has done it all: its own plan and report, and the way to start over."""
+    assert known.report is not None
+    assert known.plan is not None
+    when = datetime.fromtimestamp(known.updated_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    done = f"nothing new: run {known.name} was {known.state.lower()} at {when}: {line(known)}"
+    over = msgspec.structs.replace(request, again=True)
+    data = msgspec.structs.replace(
+        msgspec.json.decode(known.plan, type=TouchPlanData),
+        done=done,
+        warnings=(),
+        command=command_line(over, known.name),
+    )
+    report = msgspec.json.decode(known.report, type=TouchReport)
+    report.notes = (f"{done}; --again starts over", *report.notes)
+    return TouchPlan(request, data, aws, table, asked, spool, done=report)
+
+
+def _as_before(request: TouchRequest, known: Run | None) -> Selection | None:
+    """The selection of a run that was asked for in the same words and is done: no item is read to resolve it again.
+    What a file or a ledger holds may be another now."""
+    if (
+        known is None
+        or known.verb != verb_of(request.mode).name
+        or request.selection.keys
+        or not _is_done(known, request.limit)
+    ):
+        return None
+    asked = msgspec.json.decode(known.request, type=Asked)
+    same = asked.request.table == request.table and asked.request.selection == request.selection
+    return asked.selection if same and not request.again else None
+
+
+def _active(ledger: Ledger, table: TableInfo, *, besides: str) -> list[str]:
+    """The names of other runs that write to the table now."""
+    verbs = (verb_of("marker"), verb_of("unmark"))
+    return [name for verb in verbs for name in ledger.active_on(verb.name, table.arn, besides=besides)]
 
 
 async def _resolved(request: TouchRequest, table: TableInfo, wire: Wire, ledger: Path, spool: Path | None) -> Selection:
@@ -231,5 +305,7 @@ def resume(run: Run, ledger: Path, changes: dict[str, Any]) -> TouchPlan:
     if "profile" in changes:
         aws = msgspec.structs.replace(request.aws, profile=changes["profile"])
         changes = {name: value for name, value in changes.items() if name != "profile"} | {"aws": aws}
-    request = msgspec.structs.replace(request, run=run.name, ledger=str(ledger), **changes)
+    if changes.get("verify") is False:
+        changes = changes | {"verify_timeout_s": None}
+    request = msgspec.structs.replace(request, run=run.name, again=False, ledger=str(ledger), **changes)
     return plan(request, known=asked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,6 +12,7 @@ from restrike.aws.dynamodb import attributes_type
 from restrike.aws.streams import Start, records_decoder
 from restrike.aws.walk import Follower
 from restrike.aws.wire import Wire
+from restrike.errors import AccessDenied
 from restrike.model.table import TableInfo
 from restrike.touching.book import Book
 from restrike.touching.write import Write
@@ -71,6 +74,16 @@ class Proof:
         number: str = records[-1].change.sequence_number
         self._book.stream_read(shard_id, number)
         return number
+
+
+@contextlib.contextmanager
+def without_proof() -> Iterator[None]:
+    """Tells whoever may not read the stream that it can be done without."""
+    try:
+        yield
+    except AccessDenied as error:
+        error.hint += " Or go without the proof: --no-verify."
+        raise
 
 
 def _record_type(keys: type[Any], image: type[Any]) -> type[Any]:

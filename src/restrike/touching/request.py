@@ -18,17 +18,22 @@ from restrike.selecting.request import SelectionRequest
 
 Api = Literal["partiql", "update-item"]
 MARKER = "restrike"
+MAX_OVER = 20
 CONCURRENCY = 16
 VERIFY_TIMEOUT_S = 60.0
 
 
 class TouchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything that `restrike touch` takes, in the spelling of the command line; None where it was not given."""
+    """Everything that `restrike touch` takes, in the spelling of the command line; None where it was not given.
+
+    `remove` makes it an unmark: the run whose name is taken off.
+    """
 
     table: str
     selection: SelectionRequest = SelectionRequest()
     limit: int | None = None
     marker: str | None = None
+    over: str | None = None
     counter: str | None = None
     api: Api | None = None
     ordered: bool = False
@@ -38,9 +43,11 @@ class TouchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     verify: bool | None = None
     verify_timeout_s: float | None = None
     run: str | None = None
+    again: bool = False
     expect_account: str | None = None
     force: bool = False
     ledger: str | None = None
+    remove: str | None = None
     aws: AwsSettings = AwsSettings()
 
     @property
@@ -49,8 +56,17 @@ class TouchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.counter if self.counter is not None else MARKER if self.marker is None else self.marker
 
     @property
-    def mode(self) -> Literal["marker", "counter"]:
+    def mode(self) -> Literal["marker", "counter", "unmark"]:
+        if self.remove is not None:
+            return "unmark"
         return "counter" if self.counter is not None else "marker"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The runs of `--over`; of an unmark the one whose name goes."""
+        if self.remove is not None:
+            return (self.remove,)
+        return () if self.over is None else tuple(dict.fromkeys(name.strip() for name in self.over.split(",")))
 
 
 FLAGS = (
@@ -63,6 +79,7 @@ FLAGS = (
         default=MARKER,
         variable="RESTRIKE_MARKER",
     ),
+    Flag("--over", "Runs whose names --marker may overwrite.", "write", metavar="RUN,RUN"),
     Flag("--counter", "Instead: a number that is raised by 1.", "write", metavar="NAME"),
     Flag(
         "--api",
@@ -102,21 +119,27 @@ FLAGS = (
         field="verify_timeout_s",
     ),
     run_flag("touch-TABLE-UTCTIME-xxxx"),
+    Flag("--again", "Start over with a run that is complete.", "run", "switch"),
     EXPECT_ACCOUNT,
     FORCE,
     LEDGER,
 )
 """Touch's own, beside those that choose items and those of AWS."""
 
-_CHANGED_FREELY = ("run",)  # stands at the end of the command
+UNMARK_FLAGS = (
+    *(flag for flag in FLAGS if flag.to not in ("over", "counter", "run")),
+    Flag("--run", "The run whose name is taken off.", "run", metavar="NAME", completes="run", field="remove"),
+)
+"""Unmark's own."""
 
 
 def command_line(request: TouchRequest, run: str) -> str:
     """The command line that executes the request under that name; safe to run twice, since the name is in it."""
-    own = [flag for flag in FLAGS if flag.to not in _CHANGED_FREELY]
-    line = ["restrike", "touch", request.table, *words(selecting.FLAGS, request.selection), *words(own, request)]
+    verb, flags, named = ("touch", FLAGS, ["--run", run]) if request.remove is None else ("unmark", UNMARK_FLAGS, [])
+    own = [flag for flag in flags if flag.to != "run"]
+    line = ["restrike", verb, request.table, *words(selecting.FLAGS, request.selection), *words(own, request)]
     line += words(settings.FLAGS, request.aws)
-    return shlex.join([*line, "--run", run, "--execute"])
+    return shlex.join([*line, *named, "--execute"])
 
 
 def check(request: TouchRequest) -> None:
@@ -136,11 +159,24 @@ def check(request: TouchRequest) -> None:
         raise UsageError("--concurrency is at most 1,000")
     for flag, text in (
         ("--run", request.run),
+        ("--run", request.remove),
         ("--marker", request.marker),
         ("--counter", request.counter),
+        ("--over", request.over),
         ("--expect-account", request.expect_account),
     ):
         if text == "":
             raise UsageError(f"{flag} is empty", "Is the variable that it comes from set?")
+    if request.over is not None and (request.mode == "counter" or request.attribute == MARKER):
+        raise UsageError(
+            "--over has no use here: it names the runs that another --marker may overwrite",
+            f"Leave it out: {MARKER!r} is written over any run's name, and a counter over a number.",
+        )
+    from restrike.running.run import check_name  # not for help's sake
+
+    for name in request.names:
+        check_name(name)
+    if len(request.names) > MAX_OVER:
+        raise UsageError(f"--over names {len(request.names)} runs, and {MAX_OVER} at most go into a statement")
     if request.verify is False and request.verify_timeout_s is not None:
         raise UsageError("--verify-timeout goes with the proof, and --no-verify is without it")

@@ -33,6 +33,8 @@ def identity(asked: Asked, table: TableInfo) -> dict[str, str]:
     """What makes it the same run: the table, the items, and what is written. Not pace, limit, proof or retries."""
     options = asked.options
     parts = {"table": table.arn, **identity_parts(asked.selection), options.mode: options.attribute}
+    if options.mode == "unmark":
+        parts |= {"run": ", ".join(options.names)}
     return parts | ({"order": "by sort key"} if options.ordered else {})
 
 
@@ -50,9 +52,19 @@ def line(run: Run) -> str:
     parts = [f"{told['selected']:,} selected", f"{told['fired']:,} fired"]
     if told["seen"] is not None:
         parts.append(f"{told['seen']:,} seen")
-    parts += [f"{told[name]:,} {name}" for name in ("already", "gone", "changed", "failed") if told[name]]
+    parts += [
+        f"{told[name]:,} {name}"
+        for name in ("overwrote", "already", "gone", "changed", "refused", "failed")
+        if told[name]
+    ]
     return ", ".join(parts)
 
 
 TAKES = frozenset({"limit", "rate", "max_wcu", "concurrency", "verify", "profile", "force"})
 VERB = Verb("touch", summary, line, TAKES, tables=TABLES, own_tables=OWN_TABLES, kept_places=(STREAM,))
+UNMARK = Verb("unmark", summary, line, TAKES, tables=TABLES, own_tables=OWN_TABLES, kept_places=(STREAM,))
+
+
+def verb_of(mode: str) -> Verb:
+    """The verb whose runs write so."""
+    return UNMARK if mode == "unmark" else VERB

@@ -118,11 +118,7 @@ class Sender:
         if len(answers) != len(batch):
             raise ServiceFault(f"{len(batch)} statements got {len(answers)} answers", "Is there a proxy between?")
         unit = batch[0][0]
-        if (
-            not self._in_order
-            and unit is batch[-1][0]
-            and all(each.error is None and each.item is None for each in answers)
-        ):
+        if not self._in_order and unit is batch[-1][0] and _all_fired(answers):
             # By far the most batches: of one unit, all fired.
             self._write.fired(unit, [job for _, job in batch])
             self._settled(unit, len(batch))
@@ -145,7 +141,7 @@ class Sender:
                     again.append((unit, job))
                     continue
             outcome = write.outcome(job, answer, doubtful=doubtful)
-            if outcome.name == "failed":
+            if outcome.name in ("failed", "refused"):
                 unit.failed.append(Leftover(write.key(job), outcome.code, outcome.message))
             write.settle(unit, job, outcome)
             self._settled(unit, 1)
@@ -155,3 +151,11 @@ class Sender:
         unit.pending -= jobs
         if unit.pending == 0:
             self._on_done(unit)
+
+
+def _all_fired(answers: list[StatementAnswer]) -> bool:
+    """Whether each write was taken and nothing was there before. A plain loop: it runs over every item."""
+    for each in answers:  # noqa: SIM110 - `all` with a generator takes twice the time
+        if each.error is not None or each.item is not None:
+            return False
+    return True

@@ -34,11 +34,11 @@ RETRY_CODES = frozenset(
 FATAL_CODES = frozenset({"AccessDenied", "AccessDeniedException", "ResourceNotFound", "ResourceNotFoundException"})
 """Statement errors that every other statement would meet too."""
 
-OutcomeName = Literal["fired", "already", "gone", "changed", "failed"]
+OutcomeName = Literal["fired", "already", "gone", "changed", "refused", "failed"]
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of one job; the service's code and message where it failed."""
+    """What became of one job; the service's code and message where it failed, ours where it was refused."""
 
     name: OutcomeName
     code: str = ""
@@ -50,6 +50,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 FIRED = Outcome("fired")
+OVERWROTE = Outcome("fired", "Overwrote")
+"""Fired, and another run's name went."""
+UNANSWERED = Outcome("fired", "Unanswered")
+"""Fired by a write whose answer was lost: the item bears the run's name."""
 ALREADY = Outcome("already")
 GONE = Outcome("gone")
 CHANGED = Outcome("changed")
@@ -64,7 +68,8 @@ class Change(Protocol):
 
 
 class Write(Protocol):
-    """A kind of write. It is made of (wire, table, attribute, api, book), and has its line in the engine's KINDS."""
+    """A kind of write. It is made of (wire, table, attribute, api, book, names), and has its line in the engine's
+    KINDS; `names` are the names of runs that it may take the place of."""
 
     @property
     def batch_size(self) -> int: ...
@@ -73,6 +78,9 @@ class Write(Protocol):
     def reads(self) -> str | None:
         """The attribute that the selection reads along with the keys."""
         ...
+
+    read_along: bool
+    """Whether the selection yields it: then an item without it has none."""
 
     @property
     def each_once(self) -> bool:
@@ -130,6 +138,11 @@ class Write(Protocol):
         """Whether the stream's view type shows the attribute; otherwise what is seen is an upper bound."""
         ...
 
+    @property
+    def sees_both(self) -> bool:
+        """Whether it shows both images, and so whose write a record is."""
+        ...
+
     def records(self, changes: Sequence[Change]) -> None:
         """Records of the stream, in its order; those of this run's writes are ticked off (`book.seen`)."""
         ...
@@ -143,8 +156,8 @@ class Write(Protocol):
         """Whether it takes a save until `awaited` and `book.seen` heed the last records."""
         ...
 
-    def unanswered(self, already: int) -> int:
-        """Of the items that count as `already`: how many this run fired by a write whose answer was lost."""
+    def unanswered(self, bearing: int) -> int:
+        """Of so many items that bear the run's name without an answer that says since when: how many this run fired."""
         ...
 
     def give_up(self, message: str) -> None:
@@ -155,12 +168,15 @@ class Write(Protocol):
 class Update:
     """An update of one attribute of an item that exists, as PartiQL or as UpdateItem."""
 
-    def __init__(self, wire: Wire, table: TableInfo, attribute: str, api: Api) -> None:
+    def __init__(self, wire: Wire, table: TableInfo, attribute: str, api: Api, names: Sequence[str] = ()) -> None:
         self._wire = wire
         self._table = table
         self._attribute = attribute
         self._api = api
+        self._names = tuple(names)
+        self.read_along = False
         self._view_type = table.view_type or ""
+        self.sees_both = self._view_type == "NEW_AND_OLD_IMAGES"
         self.exact = self._view_type in ("NEW_AND_OLD_IMAGES", "NEW_IMAGE")
         self.batch_size = 25 if api == "partiql" else 1
         where = " AND ".join(f"{quoted(name)}=?" for name in table.key.names)
@@ -175,7 +191,14 @@ class Update:
     def _key_parameters(self, job: Any) -> bytes:
         return bytes(job.partition) if self._table.key.sort is None else b"%b,%b" % (job.partition, job.sort)
 
-    def _update_item(self, job: Any, condition: str, values: dict[str, Any], returning: dict[str, str]) -> bytes:
+    def _update_item(
+        self,
+        job: Any,
+        condition: str,
+        values: dict[str, Any],
+        returning: dict[str, str],
+        action: str = "SET #a = :a",
+    ) -> bytes:
         key = {self._table.key.partition.name: msgspec.Raw(bytes(job.partition))}
         if self._table.key.sort is not None:
             key[self._table.key.sort.name] = msgspec.Raw(bytes(job.sort))
@@ -183,7 +206,7 @@ class Update:
             {
                 "TableName": self._table.name,
                 "Key": key,
-                "UpdateExpression": "SET #a = :a",
+                "UpdateExpression": action,
                 # Without this a missing item would come to life as a stub.
                 "ConditionExpression": f"attribute_exists(#p){condition}",
                 "ExpressionAttributeNames": {"#a": self._attribute, "#p": self._table.key.partition.name},

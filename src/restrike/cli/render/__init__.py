@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from restrike.cli.render.rows import Rows
 from restrike.errors import UsageError
 
 
@@ -22,11 +23,11 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Look:
-    """How a verb's runs look. `plan`, `headline` and `report` speak to people; `progress` makes of a plan what shows
+    """How a verb's runs look. `plan`, `headline` and `report` are for people; `progress` makes of a plan what shows
     how far its run is. `json_beside` says whether stdout is free for the report as JSON.
     """
 
-    plan: Callable[[Any], None]
+    plan: Callable[[Any], Rows]
     headline: Callable[[Any], str]
     progress: Callable[[Any], Progress]
     report: Callable[[Any], None]

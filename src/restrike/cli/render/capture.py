@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from restrike.cli.render import Look
 from restrike.cli.render.rows import Rows
-from restrike.cli.render.streams import put_json, say
+from restrike.cli.render.streams import say
 from restrike.model.numbers import counted, duration, money
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from restrike.model.report import CaptureReport
 
 
-def show_plan(plan: CapturePlanData) -> None:
-    """The plan of a capture for people, on stderr; the command that executes it stands last."""
+def show_plan(plan: CapturePlanData) -> Rows:
+    """The plan of a capture for people; the command that executes it stands last."""
     row = Rows()
     row("table", f"{plan.table} in {plan.region}")
     row("stream", plan.stream_arn)
@@ -30,13 +31,12 @@ def show_plan(plan: CapturePlanData) -> None:
     if plan.usd_month_per_shard is not None:
         row("costs", f"at most {money(plan.usd_month_per_shard)} a month and idle shard for the reads")
     row.warnings(plan.warnings)
-    row.show()
-    say("Nothing was written. To do it:")
-    say(f"  {plan.command}")
+    row.to_do("Nothing was written.", plan.command)
+    return row
 
 
 def say_status(tally: CaptureTally, *, as_json: bool) -> None:
-    """How far a capture is: a line on stderr, or as JSON on stdout."""
+    """How far a capture is: a line on stderr, as words or as JSON."""
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     if as_json:
         status: dict[str, Any] = {
@@ -49,7 +49,7 @@ def say_status(tally: CaptureTally, *, as_json: bool) -> None:
             "lag_s": None if tally.lag_s is None else round(tally.lag_s, 1),
             "waiting_for": tally.waiting_for or None,
         }
-        put_json({"status": status})
+        say(json.dumps({"status": status}))
         return
     lag = "nothing read yet" if tally.lag_s is None else f"{duration(tally.lag_s)} behind now"
     waiting = f", waiting: {tally.waiting_for}" if tally.waiting_for else ""
@@ -73,7 +73,7 @@ def headline(plan: CapturePlanData) -> str:
 
 
 class _Status:
-    """The line that a capture says each minute: on stderr, or as JSON on stdout."""
+    """The line that a capture says each minute on stderr."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from restrike.cli.render import Look
 from restrike.cli.render.progress import ProgressLine
 from restrike.cli.render.rows import Rows
 from restrike.cli.render.streams import say
-from restrike.model.numbers import duration, money
+from restrike.model.numbers import counted, duration, money
 
 if TYPE_CHECKING:
     from restrike.model.plan import ReplayPlanData
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from restrike.replaying.counts import ReplayProgress
 
 
-def show_plan(plan: ReplayPlanData) -> None:
-    """The plan of a replay for people, on stderr; the command that executes it stands last."""
+def show_plan(plan: ReplayPlanData) -> Rows:
+    """The plan of a replay for people; the command that executes it stands last."""
     row = Rows()
     row("source", plan.source)
     row("target", plan.target)
@@ -37,10 +36,13 @@ def show_plan(plan: ReplayPlanData) -> None:
             "superseded",
             ", ".join(f"{number:,} items {name}" for name, number in plan.superseded.items()) or "no items",
         )
-    if plan.invocations is not None:
+    if plan.nothing_new:
+        row("nothing new", plan.nothing_new)
+    elif plan.invocations is not None:
         usd = f", {money(plan.usd)} for the requests ({plan.prices_as_of})" if plan.usd is not None else ""
-        row("invocations", f"about {plan.invocations:,}{usd}")
-    if plan.longest_s is not None:
+        about = plan.counted if plan.counted in ("at most", "at least") else "about"
+        row("invocations", f"{about} {plan.invocations:,}{usd}")
+    if plan.longest_s is not None and not plan.nothing_new:
         row("takes at most", f"{duration(plan.longest_s)}, without retries")
     if plan.readers is not None:
         row("readers", plan.readers)
@@ -48,27 +50,39 @@ def show_plan(plan: ReplayPlanData) -> None:
     for gap in plan.gaps:
         row("gap", gap)
     row.warnings(plan.warnings)
-    row.show()
-    say("Nothing was delivered. To do it:")
-    say(f"  {plan.command}")
+    if plan.nothing_new:
+        row.to_do(
+            "Nothing was delivered, and nothing would be: the run is complete.",
+            f"{plan.command.removesuffix(f' --run {plan.run} --execute')} --run NAME",
+            purpose="plan it anew",
+        )
+    else:
+        row.to_do("Nothing was delivered.", plan.command)
+    return row
 
 
 def progress_text(progress: ReplayProgress, total: int | None) -> str:
     counts = progress.counts
-    parts = [f"replaying {counts.selected:,}" + (f" of {total:,}" if total else "")]
+    share = f" of {total:,} ({min(100, counts.selected * 100 // total)} %)" if total else ""
+    parts = [f"replaying {counts.selected:,}{share}"]
     parts += [f"{counts.delivered:,} delivered", f"{progress.records_per_s:,.0f} records/s"]
     if counts.failed:
         parts.append(f"{counts.failed:,} failed")
-    if total and progress.records_per_s > 0:
-        parts.append(f"{duration(max(0, total - counts.delivered) / progress.records_per_s)} left")
+    if total and total > counts.selected and progress.records_per_s > 0:
+        parts.append(f"{duration((total - counts.selected) / progress.records_per_s)} left")
     return ", ".join(parts)
 
 
 def show_report(report: ReplayReport) -> None:
     """The report of a replay for people, on stderr."""
+    from restrike.replaying.run import again  # help needs none of it
+
     skipped = report.skipped_superseded + report.skipped_deleted
+    what = f"{report.state.lower()} {report.run}"
+    if report.done_at is not None:
+        what = f"nothing new: nothing was sent. {report.run} was completed at {_time(report.done_at)}"
     say(
-        f"{report.state.lower()} {report.run}: {report.selected:,} selected, {report.delivered:,} delivered in "
+        f"{what}: {report.selected:,} selected, {report.delivered:,} delivered in "
         f"{report.batches:,} batches and {report.invocations:,} invocations, {skipped:,} skipped, {report.failed:,} "
         f"failed, {report.filtered:,} filtered; {duration(report.elapsed_s)}, {report.records_per_s:,.0f} records/s"
     )
@@ -78,20 +92,25 @@ def show_report(report: ReplayReport) -> None:
         say(f"it was {report.readers}")
     for gap in report.gaps:
         say(f"lost: {lost(gap)}")
+    for error, records in report.reasons:
+        say(f"failed: {counted(records, 'record')}: {error}")
     if report.on_failure:
         say(f"given up, and why: {report.on_failure}")
-        again = shlex.join(["restrike", "replay", f"jsonl:{report.on_failure}", "--to", report.target])
-        say(f"  again: {again}")
+        say(f"  again, to {report.target}: {again(report.on_failure, report.target)}")
 
 
 def lost(gap: Gap) -> str:
     """The shard and, as far as they are known, the times of the records around the gap; and why."""
 
     def time_of(moment_s: float | None) -> str:
-        return "an unknown time" if moment_s is None else f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return "an unknown time" if moment_s is None else _time(moment_s)
 
     times = "" if gap.from_s is None and gap.to_s is None else f" from {time_of(gap.from_s)} to {time_of(gap.to_s)}"
     return f"{gap.shard}{times}: {gap.why}" if gap.shard or times else gap.why
+
+
+def _time(moment_s: float) -> str:
+    return f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _stdout_is_free(report: ReplayReport) -> bool:
@@ -104,7 +123,8 @@ def headline(plan: ReplayPlanData) -> str:
 
 
 def _progress(plan: ReplayPlanData) -> ProgressLine[ReplayProgress]:
-    return ProgressLine(lambda progress: progress_text(progress, plan.records.count))
+    total = None if plan.counted == "at least" else plan.records.count
+    return ProgressLine(lambda progress: progress_text(progress, total))
 
 
 LOOK = Look(show_plan, headline, _progress, show_report, _stdout_is_free)

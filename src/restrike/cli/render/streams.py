@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from restrike.model.text import printable
+
 
 def put(data: str | bytes) -> None:
     """A line of data on stdout; OSError where it cannot be written."""
@@ -25,9 +27,10 @@ def put_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A line for people on stderr. Never fails: no run ends because nobody listens any more."""
+    """A line for people on stderr; nothing in it moves the cursor. Never fails: no run ends because nobody listens any
+    more."""
     with contextlib.suppress(OSError, ValueError):
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
 
 def writes_unicode(stream: Any) -> bool:

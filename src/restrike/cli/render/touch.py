@@ -17,19 +17,28 @@ if TYPE_CHECKING:
     from restrike.touching.progress import TouchProgress
 
 
-def show_plan(plan: TouchPlanData) -> None:
-    """The plan for people, on stderr; the command that executes it stands last."""
+def show_plan(plan: TouchPlanData) -> Rows:
+    """The plan for people; the command that executes it stands last."""
     row = Rows()
     row("table", f"{plan.table_arn}")
     row("account", f"{plan.account}, Region {plan.region}, endpoint {plan.endpoint}")
     row("selection", plan.selection)
+    if plan.done is not None:
+        row("writes", plan.done)
+        row.to_do("Nothing was written.", plan.command, purpose="start over")
+        return row
     count = "unknown" if plan.items.count is None else f"{plan.items.count:,}"
     row("items", f"{count} ({plan.items.how})")
     for number, key in enumerate(plan.sample_keys):
-        row("for example" if number == 0 else "", key)
+        row.example("for example" if number == 0 else "", key)
     if plan.mode == "marker":
         row("already", f"{plan.sample_already} of {plan.sample_size} sampled items bear this run's name")
+        if plan.sample_others:
+            row("", f"{sum(plan.sample_others.values())} bear another run's, and lose it")
         row("writes", f"attribute {plan.attribute} = {plan.run!r}")
+    elif plan.mode == "unmark":
+        row("marked", f"{plan.sample_already} of {plan.sample_size} sampled items bear the name")
+        row("removes", f"attribute {plan.attribute}, where it is the name; run {plan.run}")
     else:
         row("writes", f"attribute {plan.attribute} + 1")
     estimate = plan.estimate
@@ -49,14 +58,14 @@ def show_plan(plan: TouchPlanData) -> None:
         row("consumer", f"{consumer.name}: {signs[consumer.fires]}; {consumer.why}")
     row("consumers", plan.consumers_note)
     row.warnings(plan.warnings)
-    row.show()
-    say("Nothing was written. To do it:")
-    say(f"  {plan.command}")
+    row.to_do("Nothing was written.", plan.command)
+    return row
 
 
 def progress_text(progress: TouchProgress, total: int | None) -> str:
     counts = progress.counts
-    parts = [f"{progress.phase} {counts.selected:,}" + (f" of {total:,}" if total else "")]
+    of_total = f" of {total:,} ({min(1.0, counts.selected / total):.0%})" if total else ""
+    parts = [f"{progress.phase} {counts.selected:,}{of_total}"]
     parts.append(f"{counts.fired:,} fired")
     if progress.seen is not None:
         parts.append(f"{progress.seen:,} seen")
@@ -76,14 +85,21 @@ def show_report(report: TouchReport) -> None:
     with contextlib.suppress(OSError):
         stderr().print(
             f"[bold]{report.state.lower()}[/] {report.run}: {report.selected:,} selected, {report.fired:,} fired{seen};"
-            f" {report.already:,} already, {report.gone:,} gone, {report.changed:,} changed, {report.failed:,} failed; "
-            f"{duration(report.elapsed_s)}, {report.items_per_s:,.0f} items/s",
+            f" {_told(report)}; {duration(report.elapsed_s)}, {report.items_per_s:,.0f} items/s",
             soft_wrap=True,
         )
     for note in report.notes:
         say(f"note: {note}")
     if report.leftover:
         say(f"{report.leftover:,} left over: restrike runs show {report.run} --leftover")
+
+
+def _told(report: TouchReport) -> str:
+    """What became of the items that did not fire, and whose name went where they did."""
+    told = f"{report.already:,} already, {report.gone:,} gone, {report.changed:,} changed, {report.failed:,} failed"
+    if report.refused:
+        told += f", {report.refused:,} refused"
+    return told + (f"; {report.overwrote:,} bore another run's name" if report.overwrote else "")
 
 
 def headline(plan: TouchPlanData) -> str:

@@ -71,7 +71,7 @@ class ArchiveSource:
 
     def _look(self, window: Window) -> SourceInfo:
         count = files = 0
-        at_least = False
+        at_least = at_most = False
         first_s: float | None = None
         last_s: float | None = None
         view_type = arn = None
@@ -98,12 +98,14 @@ class ArchiveSource:
                     if created is None or not window.overlaps(*created):
                         continue
                     count += found.group_records(group)
+                    at_most = at_most or not all(window.holds(created_s) for created_s in created)
                     first_s = created[0] if first_s is None else min(first_s, created[0])
                     last_s = created[1] if last_s is None else max(last_s, created[1])
             self.gaps += reader.gaps
         return SourceInfo(
             count=count,
             at_least=at_least,
+            at_most=at_most,
             how=f"by the footers of {files} files" + (": there are more" if at_least else ""),
             first_s=first_s,
             last_s=last_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,13 +66,18 @@ def _spool(path: Path) -> tuple[int, str]:
     """Standard input into that file; returns its bytes and the SHA-256 of it."""
     digest, size_bytes = hashlib.sha256(), 0
     try:
-        with path.open("wb") as file:
+        # Whole images: nobody else's business, also where the disk is full and the rest is left behind.
+        with open(path, "wb", opener=_private) as file:
             while chunk := sys.stdin.buffer.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 size_bytes += file.write(chunk)
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"standard input cannot be read: {error}", "Give a file: jsonl:PATH.") from None
     return size_bytes, digest.hexdigest()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 KIND = JsonlKind()

@@ -20,7 +20,10 @@ class Input(Protocol):
     def close(self) -> None: ...
 
 
-_PACKED_BYTES = 16 << 10  # read at once; unpacked they are a few hundred kilobytes
+_BLOCK_BYTES = 128 << 10  # unpacked, at most
+_MAGIC, _SKIPPED = b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"
+_SKIPPED_BYTES = 1 << 20
+_ONE_BYTE_REPEATED = 1
 
 
 class Both:
@@ -40,34 +43,72 @@ class Both:
 
 
 class Frames:
-    """A file of Zstandard frames. One that was cut off inside a frame is an error, also where a value ends there:
-    the library's own reader takes that for the end."""
+    """A file of Zstandard frames, unpacked a few blocks at a time.
+
+    A block of four bytes may unpack to 128 KB, so that bytes of the file are no measure of what they become; blocks
+    are. One that was cut off inside a frame is an error, also where a value ends there: the library's own reader takes
+    that for the end. (RFC 8878, sections 3.1.1 and 3.1.2.)
+    """
 
     def __init__(self, decompressor: Any, under: Any) -> None:
         self._decompressor = decompressor
         self._under = under
         self._frame: Any = None
-        self._packed = b""
+        self._checksum_bytes = 0
 
     def read1(self, size: int, /) -> bytes:
-        while True:
-            if not self._packed:
-                self._packed = self._under.read(_PACKED_BYTES)
-            if not self._packed:
-                if self._frame is not None:
-                    raise EOFError("it ends within a Zstandard frame: it was cut off")
-                return b""
-            if self._frame is None:
-                self._frame = self._decompressor.decompressobj()
-            chunk: bytes = self._frame.decompress(self._packed)
-            self._packed = self._frame.unused_data if self._frame.eof else b""
-            if self._frame.eof:
-                self._frame = None
+        # As many as was asked for: a long value is scanned anew with each chunk.
+        while packed := self._blocks(max(1, size // _BLOCK_BYTES)):
+            chunk: bytes = self._frame.decompress(packed)
             if chunk:
                 return chunk
+        return b""
 
     def close(self) -> None:
         self._under.close()
+
+    def _blocks(self, most: int) -> bytes:
+        """The next blocks of a frame, at most so many, with the head and the checksum that it has; empty at the end."""
+        parts: list[bytes] = []
+        if self._frame is None or self._checksum_bytes < 0:
+            head = self._head()
+            if not head:
+                return b""
+            parts.append(head)
+            self._frame = self._decompressor.decompressobj()
+        for _ in range(most):
+            told = self._exactly(3)
+            block = int.from_bytes(told, "little")
+            kind, length = block >> 1 & 3, block >> 3
+            parts += [told, self._exactly(1 if kind == _ONE_BYTE_REPEATED else length)]
+            if block & 1:  # the last of the frame
+                parts.append(self._exactly(self._checksum_bytes))
+                self._checksum_bytes = -1
+                break
+        return b"".join(parts)
+
+    def _head(self) -> bytes:
+        """The head of the next frame; frames of others, which are to be skipped, are skipped."""
+        while magic := self._under.read(4):
+            if magic == _MAGIC:
+                told = self._exactly(1)
+                flags = told[0]
+                alone = flags >> 5 & 1
+                rest = (1 - alone) + (0, 1, 2, 4)[flags & 3] + (alone, 2, 4, 8)[flags >> 6]
+                self._checksum_bytes = 4 * (flags >> 2 & 1)
+                return _MAGIC + told + self._exactly(rest)
+            if magic[1:] != _SKIPPED[1:] or magic[0] >> 4 != _SKIPPED[0] >> 4:
+                raise OSError("no Zstandard frame begins where one should")
+            left = int.from_bytes(self._exactly(4), "little")
+            while left:
+                left -= len(self._exactly(min(left, _SKIPPED_BYTES)))
+        return b""
+
+    def _exactly(self, size: int) -> bytes:
+        found: bytes = self._under.read(size)
+        if len(found) < size:
+            raise EOFError("it ends within a Zstandard frame: it was cut off")
+        return found
 
 
 class Unbuffered:

@@ -25,11 +25,12 @@ from restrike.model.uri import STANDARD_INPUT, Uri
 from restrike.model.window import Gap, Window
 from restrike.sources import SourceInfo
 from restrike.sources.jsonl.chunks import Both, Chunks, Frames, Input, Unbuffered
-from restrike.sources.jsonl.splitter import ABSENT, Splitter, Value, decoded
+from restrike.sources.jsonl.splitter import ABSENT, PARSED_BYTES, Splitter, Value, decoded
 
 CHUNK_BYTES = 1 << 18
 MAX_PAGE_RECORDS = 1_000
 LOOK_RECORDS = 100_000
+LATEST_S = 253_402_300_800.0  # the year 10000, which no date can be of
 
 
 class _Head(msgspec.Struct, rename="pascal"):
@@ -47,7 +48,8 @@ class JsonlSource:
     even within one event. A file that only grew can be resumed; one that was changed otherwise cannot.
 
     `.gz` and `.zst` are unpacked on the way, the latter with the package `zstandard`. Memory holds one value (at most
-    64 MB) and a chunk. `-` is standard input: it is read once, from its beginning, and `look` does not touch it.
+    64 MB), a chunk of at most 8 MB, and of a `.zst` the window that it was packed with, at most 128 MB. `-` is standard
+    input: it is read once, from its beginning, and `look` does not touch it.
 
     A record without an eventSourceARN, as GetRecords answers it, gets `stream_arn`. Records whose sequence numbers
     were made up by the source `table:` are synthetic, all others exact. A pretty-printed record loses its line
@@ -134,7 +136,7 @@ class JsonlSource:
         async with Chunks(self._open, splitter) as chunks:
             while True:
                 # As much as is there, so that a pipe's records go on as they come; more for a value that is large.
-                chunk = await chunks.next(max(CHUNK_BYTES, splitter.held_bytes))
+                chunk = await chunks.next(max(CHUNK_BYTES, min(splitter.held_bytes, PARSED_BYTES)))
                 splitter.feed(chunk)
                 page: list[Record] = []
                 bad: SourceLacks | None = None
@@ -165,6 +167,8 @@ class JsonlSource:
             kind = known if known is not None else decoded(value)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise splitter.bad(f"record {ordinal + 1}: {error}") from None
+        except RecursionError:
+            raise splitter.bad(f"record {ordinal + 1} is nested too deep") from None
         if isinstance(kind, list):
             return kind
         if kind.records is not None:
@@ -184,6 +188,10 @@ class JsonlSource:
             )
         except (msgspec.MsgspecError, ValueError) as error:
             raise splitter.bad(f"record {ordinal} is no DynamoDB stream record: {error}") from None
+        except RecursionError:
+            raise splitter.bad(f"record {ordinal} is nested too deep") from None
+        if not 0 <= record.created_s < LATEST_S:
+            raise splitter.bad(f"record {ordinal} was created at no time: {record.created_s:g}")
         if is_made_up(record.sequence_number):
             record.fidelity = "synthetic"
         return record
@@ -216,6 +224,8 @@ class JsonlSource:
 
     def _open(self) -> Input:
         if self._path == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise UsageError("standard input is closed", "Give the records there, or name a file: jsonl:PATH.")
             return Unbuffered(sys.stdin.fileno())
         try:
             raw = Path(self._path).open("rb")  # noqa: SIM115 - `Chunks` closes it

@@ -13,6 +13,7 @@ MAX_VALUE_BYTES = 64 << 20  # of one JSON value; a Lambda event holds 6 MB
 PARSED_BYTES = 8 << 20  # of a value that is not all there: below, it is parsed anew with each chunk
 
 _WHITE = b" \t\r\n"
+_BLANKS = re.compile(rb"[ \t\r\n]*+")
 _BOM = b"\xef\xbb\xbf"
 _TOKEN = re.compile(rb'[\[{\]}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"|"', re.DOTALL)
 """What tells where a value ends: brackets outside of strings. A lone quote is a string that is not all there yet."""
@@ -97,11 +98,9 @@ class Splitter:
             self._drop(end)
 
     def _skip_white(self) -> None:
-        start = 0
-        while start < len(self._buffer) and self._buffer[start] in _WHITE:
-            start += 1
-        if start:
-            self._drop(start)
+        match = _BLANKS.match(self._buffer)
+        if match is not None and match.end():
+            self._drop(match.end())
 
     def _drop(self, count: int) -> None:
         self._line += self._buffer.count(b"\n", 0, count)
@@ -125,6 +124,8 @@ class Splitter:
             msgspec.json.decode(self._buffer, type=msgspec.Raw)
         except msgspec.DecodeError as error:
             return str(error) == "Input data was truncated"
+        except RecursionError:
+            pass  # who counts brackets has no depth
         return False
 
     def _line_end(self, *, last: bool) -> int | None:
@@ -141,7 +142,7 @@ class Splitter:
         value = bytes(memoryview(self._buffer)[:end])
         try:
             self._known = value, decoded(value)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         return end
 

@@ -17,6 +17,7 @@ import io
 import json
 import os
 import queue
+import select
 import signal
 import socket
 import struct
@@ -96,6 +97,7 @@ class Context:
 def main(module: str, function: str, connection: socket.socket, parent: int) -> None:
     """Serves until the other side closes."""
     _die_with(parent)
+    _leave_guard(parent)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what was printed is seen, whatever happens next
     frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -195,6 +197,42 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)  # it ended before the kernel was told
+
+
+def _leave_guard(parent: int) -> None:
+    """Leaves a process in this group that kills the group when the parent ends, on Linux: the kernel kills the worker
+    alone, and what its handler started would go on.
+
+    Forked twice: a handler that waits for its children must not wait for this one.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        ended = os.pidfd_open(parent)
+    except OSError:
+        return  # an old kernel: nothing else is lost
+    first = os.fork()
+    if first == 0:
+        try:
+            if os.fork() == 0:
+                _guard(ended)
+        finally:
+            os._exit(0)
+    os.waitpid(first, 0)
+    os.close(ended)
+
+
+def _guard(ended: int) -> None:
+    """Holds nothing but the word of the parent's end: who reads what the worker writes must see that it ended."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    os.closerange(3, ended)
+    os.closerange(ended + 1, os.sysconf("SC_OPEN_MAX"))
+    waiting = select.poll()
+    waiting.register(ended, select.POLLIN)
+    waiting.poll()
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,162 @@
+"""`--where`: a JMESPath expression over a record with plain values.
+
+A record is a stranger's, and so nothing in it may stop the run with anything but words: a number of any size, values
+that are compared across types, nesting. An expression is the user's, and is refused where it would multiply a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import jmespath
+import jmespath.exceptions
+from jmespath.visitor import TreeInterpreter
+
+from restrike.errors import SourceLacks, UsageError
+
+MAX_CHARS = 4096
+MAX_COPIES = 1_000
+"""How often an expression may hold what it looks at: `[@, @]` behind one another doubles it each time."""
+MAX_DIGITS = 130
+"""DynamoDB's own numbers have 38 digits and end at 1e126: what is beyond is a float, infinite where it must be."""
+_TOP = frozenset(
+    {"awsRegion", "dynamodb", "eventID", "eventName", "eventSource", "eventSourceARN", "eventVersion", "userIdentity"}
+)
+_IN_CHANGE = frozenset(
+    {"ApproximateCreationDateTime", "Keys", "NewImage", "OldImage", "SequenceNumber", "SizeBytes", "StreamViewType"}
+)
+_WRONG = (jmespath.exceptions.JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError)
+
+
+class Where:
+    """A compiled expression. UsageError where it is none, and where it may multiply a record beyond measure.
+
+    `mixed` counts comparisons of a number with a text: they hold for nothing, as JMESPath has it.
+    """
+
+    def __init__(self, expression: str) -> None:
+        if len(expression) > MAX_CHARS:
+            raise UsageError(f"--where has {len(expression):,} characters, and at most {MAX_CHARS:,} are taken")
+        example = "For example: dynamodb.NewImage.total > `100`"
+        try:
+            self._tree: Any = jmespath.compile(expression).parsed
+            copies = _copies(self._tree)
+        except RecursionError:
+            raise UsageError("--where is nested too deep", example) from None
+        except (jmespath.exceptions.JMESPathError, ValueError) as error:
+            why = str(error).partition("\n")[0]  # the expression with a caret under it follows
+            raise UsageError(f"--where is no JMESPath: {why}", example) from None
+        if copies > MAX_COPIES:
+            raise UsageError(
+                f"--where may hold a record {copies:,} times at once, and at most {MAX_COPIES:,} are taken",
+                "Lists behind lists multiply it: [@, @] | [@, @] | …",
+            )
+        self._interpreter = _Interpreter()
+
+    @property
+    def mixed(self) -> int:
+        return self._interpreter.mixed
+
+    def holds(self, record: dict[str, Any]) -> bool:
+        """Whether it is true of the record, by JMESPath: null, false, and what is empty are not, but 0 is."""
+        plain = plain_record(record)
+        try:
+            found = self._interpreter.visit(self._tree, plain)
+        except _WRONG as error:
+            why = str(error).partition("\n")[0]
+            raise UsageError(f"--where fails on a record: {why}", "Try it with: restrike records … --json") from None
+        return not (found is None or found is False or (isinstance(found, str | list | dict) and not found))
+
+    def misplaced(self) -> list[str]:
+        """Names that the expression looks for at the top of a record, where they never are; in words."""
+        names = [name for name in dict.fromkeys(_roots(self._tree)) if name not in _TOP]
+        places = ["dynamodb" if name in _IN_CHANGE else "dynamodb.NewImage" for name in names]
+        return [
+            f"`{name}` is not at the top of a record: `{place}.{name}`"
+            for name, place in zip(names, places, strict=True)
+        ]
+
+
+class _Interpreter(TreeInterpreter):
+    """JMESPath's own, but for what it says of `1 < 'a'`: null by its specification, a TypeError by its code."""
+
+    mixed = 0
+
+    def visit_comparator(self, node: Any, value: Any) -> Any:
+        try:
+            return super().visit_comparator(node, value)
+        except TypeError:
+            self.mixed += 1
+            return None
+
+
+_CHAINS = frozenset(
+    {"subexpression", "index_expression", "pipe", "projection", "value_projection", "filter_projection"}
+)
+_SUMS = frozenset({"multi_select_list", "multi_select_dict", "function_expression"})
+
+
+def _copies(node: Any) -> int:
+    """How often at most a value is held in what the node makes of it; what stands behind one another multiplies."""
+    parts = [_copies(child) for child in node.get("children", ()) if isinstance(child, dict)]
+    if node["type"] in _SUMS:
+        return max(1, sum(parts))
+    if node["type"] in _CHAINS:
+        product = 1
+        for part in parts:
+            product = min(product * part, 10**9)
+        return product
+    return max(parts, default=1)
+
+
+def _roots(node: Any) -> Iterator[str]:
+    """The names that are looked for in the record itself."""
+    if node["type"] == "field":
+        yield node["value"]
+    children = [child for child in node.get("children", ()) if isinstance(child, dict)]
+    if node["type"] in _CHAINS or node["type"] in ("flatten", "slice"):
+        children = children[:1]
+    for child in children:
+        yield from _roots(child)
+
+
+def plain_record(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with Keys, NewImage and OldImage as plain values. SourceLacks where they are no DynamoDB JSON."""
+    try:
+        change = dict(record.get("dynamodb", {}))
+        for member in ("Keys", "NewImage", "OldImage"):
+            if isinstance(change.get(member), dict):
+                change[member] = {name: plain_value(value) for name, value in change[member].items()}
+    except RecursionError:
+        raise SourceLacks("a record is nested too deep for --where", "DynamoDB itself nests 32 deep.") from None
+    except (AttributeError, TypeError, ValueError, InvalidOperation) as error:
+        raise SourceLacks(
+            f"a record's images are no DynamoDB JSON: {type(error).__name__}: {error}"[:200],
+            'An attribute is its type and its value, as in {"n": {"N": "5"}}.',
+        ) from None
+    return {**record, "dynamodb": change}
+
+
+def plain_value(value: dict[str, Any]) -> Any:
+    """DynamoDB JSON as plain JSON: numbers as int or float, binary as base64 text, sets as lists."""
+    [(kind, content)] = value.items()
+    if kind == "N":
+        return _number(content)
+    if kind == "NS":
+        return [_number(each) for each in content]
+    if kind == "M":
+        return {name: plain_value(inner) for name, inner in content.items()}
+    if kind == "L":
+        return [plain_value(inner) for inner in content]
+    return None if kind == "NULL" else content
+
+
+def _number(text: str) -> int | float:
+    if len(text) > MAX_DIGITS:
+        return float(text)
+    number = Decimal(text)
+    if number.is_finite() and number.adjusted() <= MAX_DIGITS and number == number.to_integral_value():
+        return int(number)
+    return float(number)

@@ -1,0 +1,69 @@
+"""The counts of a run since it began: of all its parts, with what is in flight and with what lost its answer."""
+
+from __future__ import annotations
+
+import msgspec
+
+from restrike.model.report import Counts
+from restrike.touching.book import Book
+from restrike.touching.write import Write
+
+
+class Tally:
+    """What to tell of a run at any moment; no count goes down while the run goes on.
+
+    `final`: all of the selection was met. `read_to_its_end`: so was the stream, with the records of all writes.
+    """
+
+    def __init__(self, book: Book, write: Write) -> None:
+        self.final = False
+        self.read_to_its_end = False
+        self._book = book
+        self._write = write
+
+    def counts(self) -> Counts:
+        """With the outcomes in units that are not done."""
+        total = self._of_units()
+        total.add(self._write.beside_units)
+        for unit in self._book.places.open():
+            total.add(unit.counts)
+        if not self.final:
+            # What an earlier part had counted behind its places is met again, and counts already.
+            total.at_least(self._book.before)
+        total.sum_up()
+        return total
+
+    def _of_units(self) -> Counts:
+        """Of units that are done. Where the stream tells it, those fired whose record is there, answered or not."""
+        counts = msgspec.structs.replace(self._book.counts)
+        seen = self.unanswered()
+        if seen > counts.unanswered or (self.read_to_its_end and self._write.sees_both):
+            late = seen - counts.unanswered
+            counts.fired += late
+            counts.already -= late
+            counts.unanswered = seen
+        return counts
+
+    def unanswered(self) -> int:
+        """Writes whose answer was lost, but whose record is there: a repetition found the name there."""
+        if not self._book.proving or len(self._book.places):
+            return 0
+        counts = self._book.counts
+        return self._write.unanswered(counts.already + counts.unanswered)
+
+    def seen(self) -> tuple[int | None, int | None]:
+        """How many writes were seen on the stream; or, where that cannot be told, at most how many."""
+        if not self._book.proving:
+            return None, None
+        seen = self._book.seen + self.unanswered()
+        return (seen, None) if self._write.exact else (None, seen)
+
+    def note(self) -> str | None:
+        """What to know of the counts."""
+        unanswered = 0 if self._book.proving else self.counts().unanswered
+        if not unanswered:
+            return None
+        return (
+            f"{unanswered:,} of those that fired had no answer: they bear the run's name, and nobody looked for their "
+            "records (--verify does)"
+        )

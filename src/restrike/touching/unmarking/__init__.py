@@ -1,0 +1,1 @@
+"""Unmark: a touch that takes a run's name off the items, as a verb of its own."""
