@@ -374,11 +374,11 @@ def test_readers_wait_until_their_pages_are_taken(dynamodb_local: str) -> None:
     assert asked <= 1 + module.QUEUED_PAGES + 1
 
 
-def test_a_look_at_a_large_selection_stops(hundred: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_at_a_large_selection_stops(hundred: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("restrike.selecting.count.COUNT_PAGES", 2)
     info = asyncio.run(looked(source_of(hundred, Selection(Scan(segments=8)))))
     assert info.at_least or info.count == 100
     assert (info.table_name, info.view_type) == (hundred.name, "NEW_AND_OLD_IMAGES")
     selection = Selection(KeyList("digest", 12, "a file"))
-    info = asyncio.run(looked(source_of(hundred, selection, keys=KeyFile(Path(":memory:"), new=True))))
+    info = asyncio.run(looked(source_of(hundred, selection, keys=KeyFile(tmp_path / "keys", new=True))))
     assert (info.count, info.at_least) == (12, False)
