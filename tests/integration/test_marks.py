@@ -19,12 +19,13 @@ from restrike.aws.settings import AwsSettings
 from restrike.cli.main import main
 from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model.report import Counts, TouchReport
+from restrike.model.speed import Speed
 from restrike.running.ledger import Ledger
 from restrike.running.stop import Stop
 from restrike.selecting.request import SelectionRequest
 from restrike.touching import sending
 from restrike.touching.plan import TouchPlan
-from restrike.touching.progress import Speed, TouchProgress
+from restrike.touching.progress import TouchProgress
 from restrike.touching.request import TouchRequest
 from restrike.touching.run import summary
 from restrike.touching.unmarking.plan import plan as plan_unmark

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import time
 from collections.abc import Coroutine
@@ -23,6 +22,7 @@ from typing import Any
 
 from restrike.errors import DeliveryFailed, RestrikeError
 from restrike.model.report import ReplayReport, State
+from restrike.model.speed import Speed
 from restrike.model.window import Window
 from restrike.replaying.counts import OnReplayProgress, ReplayCounts, ReplayProgress, report_of
 from restrike.replaying.failures import Failures
@@ -38,8 +38,6 @@ from restrike.sources import Source
 from restrike.targets import Target
 
 PROGRESS_EVERY_S = 0.2
-LATELY_S = 10
-"""Over how long the rate is taken that progress shows."""
 
 
 class Replay:
@@ -161,16 +159,15 @@ class Replay:
         self._lanes.close()
 
     async def _tick(self) -> None:
-        lately = collections.deque([(time.monotonic(), self._counts.selected)], round(LATELY_S / PROGRESS_EVERY_S))
+        speed = Speed(time.monotonic)
+        speed.of(self._counts.selected)
         while True:
             await asyncio.sleep(PROGRESS_EVERY_S)
-            (then_s, done), now_s = lately[0], time.monotonic()
-            lately.append((now_s, self._counts.selected))
             self._on_progress(
                 ReplayProgress(
                     counts=self._counts,
                     elapsed_s=self._elapsed_s(),
-                    records_per_s=(self._counts.selected - done) / (now_s - then_s),
+                    records_per_s=speed.of(self._counts.selected),
                     lanes_busy=self._workers.busy,
                     read_s=self._reader.read_s,
                 )

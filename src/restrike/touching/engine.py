@@ -25,6 +25,7 @@ from restrike.aws.wire import Wire
 from restrike.errors import RestrikeError
 from restrike.model.report import State, TouchReport
 from restrike.model.selection import KeyList, Selection
+from restrike.model.speed import Speed
 from restrike.model.table import TableInfo
 from restrike.running.life import Life
 from restrike.running.stop import Stop
@@ -35,7 +36,7 @@ from restrike.touching.collecting import collect
 from restrike.touching.counter import Counter
 from restrike.touching.marker import Marker
 from restrike.touching.pace import Pace
-from restrike.touching.progress import OnProgress, Speed, TouchProgress
+from restrike.touching.progress import OnProgress, TouchProgress
 from restrike.touching.proof import Proof, without_proof
 from restrike.touching.request import Api
 from restrike.touching.run import KEYS, Asked
