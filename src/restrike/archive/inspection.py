@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from restrike.archive.layout import HOUR_S, DataFile, StreamName, hour_of, iso
+from restrike.archive.layout import HOUR_S, DataFile, StreamName, hour_of
 from restrike.archive.opened import Damaged, Opened, damaged
 from restrike.archive.places import opened
 from restrike.archive.reader import MAX_CHANGES, ArchiveReader
 from restrike.archive.schema import key_hash
 from restrike.archive.state import KnownGap, gaps
+from restrike.model.times import iso
 from restrike.model.window import Window
 from restrike.stores.objects import Changed, Store
 

@@ -123,8 +123,3 @@ def gap_path(stream: StreamName, from_s: float, to_s: float) -> str:
 
 def _stamp(moment_s: float) -> str:
     return f"{datetime.fromtimestamp(moment_s, UTC):%Y%m%dT%H%M%SZ}"
-
-
-def iso(moment_s: float) -> str:
-    """A time for people and for JSON, in whole seconds."""
-    return f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%dT%H:%M:%SZ}"

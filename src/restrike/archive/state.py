@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from restrike.archive.layout import GAPS, StreamName, gap_path, iso
+from restrike.archive.layout import GAPS, StreamName, gap_path
 from restrike.errors import ServiceFault, SourceLacks
+from restrike.model.times import iso
 from restrike.model.window import Gap, Window
 from restrike.stores.objects import Store
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from restrike.archive.layout import StreamName, iso
+from restrike.archive.layout import StreamName
 from restrike.archive.state import CaptureState, Owner
 from restrike.aws import dynamodb, streams
 from restrike.aws.session import Aws
@@ -29,6 +29,7 @@ from restrike.errors import SourceLacks, UsageError
 from restrike.model.cost import USD_PER_STREAM_READ
 from restrike.model.plan import CapturePlanData, Planned, PlanWarning, lacking_images
 from restrike.model.report import CaptureReport
+from restrike.model.times import iso
 from restrike.running.ledger import ledger_path
 from restrike.running.life import Entering, Life, carry_out
 from restrike.running.run import Entry, Run

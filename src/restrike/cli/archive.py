@@ -167,10 +167,10 @@ def prune(archive: str, older_than: str | None, execute: bool, as_json: bool, **
         raise UsageError("it is not said what is old", "Give --older-than AGE, for example --older-than 90d.")
     age_s, now_s = duration("--older-than", older_than), time.time()
     store, names = _opened(archive, values)
-    from restrike.archive.layout import iso
     from restrike.archive.pruning import prune as throw_away
     from restrike.cli.render.archive import show_pruned
     from restrike.cli.render.streams import put_json
+    from restrike.model.times import iso
 
     done = [throw_away(store, name, older_than_s=age_s, now_s=now_s, execute=execute) for name in names]
     files, stored = sum(each.files for each in done), sum(each.stored_bytes for each in done)

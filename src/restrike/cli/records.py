@@ -53,10 +53,8 @@ def command(source: str, as_json: bool, **values: Any) -> int:
 
 def _line(record: Any) -> str:
     """When, what, which item; no values but those of its key."""
-    from datetime import UTC, datetime
-
     from restrike.model.text import printable
+    from restrike.model.times import iso
 
-    created = datetime.fromtimestamp(record.created_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     keys = record.keys.decode(errors="backslashreplace")
-    return printable(f"{created}  {record.event_name:6}  {keys}  {record.sequence_number}", keep="")
+    return printable(f"{iso(record.created_s)}  {record.event_name:6}  {keys}  {record.sequence_number}", keep="")

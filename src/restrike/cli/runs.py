@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -14,6 +13,7 @@ from restrike.cli.options import VerbGroup
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, given, words
 from restrike.model.report import State
+from restrike.model.times import iso
 from restrike.running.flags import LEDGER, RESUME
 
 if TYPE_CHECKING:
@@ -60,13 +60,9 @@ def _summary(ledger: Ledger, run: Run) -> dict[str, Any]:
         **counts,
         "total": run.total,
         "elapsed_s": round(run.elapsed_s, 3),
-        "created_at": _iso(run.created_at),
-        "updated_at": _iso(run.updated_at),
+        "created_at": iso(run.created_at),
+        "updated_at": iso(run.updated_at),
     }
-
-
-def _iso(moment_s: float) -> str:
-    return datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @command.verb("list", LIMIT, STATE, VERB, LEDGER, JSON, examples=("restrike runs list --state INTERRUPTED",))

@@ -10,13 +10,13 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from restrike.cli.render.streams import say
 from restrike.errors import AwsError, RestrikeError, UsageError
+from restrike.model.times import iso
 
 _ROOT = logging.getLogger("restrike")
 _log = logging.getLogger("restrike.cli")
@@ -87,7 +87,7 @@ class _OnStderr(logging.Handler):
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
             text = f"waiting: {text}"
-        say(f"{_moment(record.created)[11:]} {text}" if self._verbose else text)
+        say(f"{iso(record.created, 'milliseconds')[11:]} {text}" if self._verbose else text)
 
 
 class _InFile(logging.Handler):
@@ -106,7 +106,7 @@ class _InFile(logging.Handler):
         fields = getattr(record, "fields", None)
         if fields is None:
             return
-        line = {"at": _moment(record.created), "level": record.levelname.lower(), **fields}
+        line = {"at": iso(record.created, "milliseconds"), "level": record.levelname.lower(), **fields}
         with contextlib.suppress(OSError):
             os.write(self._file, json.dumps(line).encode() + b"\n")
 
@@ -114,7 +114,3 @@ class _InFile(logging.Handler):
         super().close()
         with contextlib.suppress(OSError):
             os.close(self._file)
-
-
-def _moment(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

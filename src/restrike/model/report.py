@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
+from restrike.model.times import iso_or_none
 from restrike.model.window import Gap
 
 State = Literal[
@@ -181,20 +181,20 @@ class ReplayReport(msgspec.Struct):
             "batches": self.batches,
             "invocations": self.invocations,
             "fidelity": self.fidelity,
-            "first": _iso(self.first_s),
-            "last": _iso(self.last_s),
+            "first": iso_or_none(self.first_s),
+            "last": iso_or_none(self.last_s),
             "elapsed_s": self.elapsed_s,
             "records_per_s": self.records_per_s,
             "ended": self.ended,
             "gaps": [
-                {"shard": gap.shard, "from": _iso(gap.from_s), "to": _iso(gap.to_s), "why": gap.why}
+                {"shard": gap.shard, "from": iso_or_none(gap.from_s), "to": iso_or_none(gap.to_s), "why": gap.why}
                 for gap in self.gaps
             ],
             "readers": self.readers,
             "on_failure": self.on_failure,
             "reasons": [{"error": error, "records": records} for error, records in self.reasons],
             "nothing_new": self.done_at is not None,
-            "done_at": _iso(self.done_at),
+            "done_at": iso_or_none(self.done_at),
         }
 
     @property
@@ -243,8 +243,8 @@ class CaptureReport(msgspec.Struct):
             "files": self.files,
             "bytes": self.written_bytes,
             "gaps": self.gaps,
-            "first": _iso(self.first_s),
-            "last": _iso(self.last_s),
+            "first": iso_or_none(self.first_s),
+            "last": iso_or_none(self.last_s),
             "elapsed_s": self.elapsed_s,
             "ended": self.ended,
         }
@@ -255,7 +255,3 @@ class CaptureReport(msgspec.Struct):
         if self.state == "INTERRUPTED":
             return 130
         return 4 if self.gaps else 0
-
-
-def _iso(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

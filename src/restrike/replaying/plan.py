@@ -21,6 +21,7 @@ from restrike.model import cost
 from restrike.model.plan import Items, Planned, PlanWarning, ReplayPlanData
 from restrike.model.record import Record
 from restrike.model.report import ReplayReport
+from restrike.model.times import iso_or_none
 from restrike.model.uri import Uri
 from restrike.model.window import Window
 from restrike.replaying import warnings as warned
@@ -290,8 +291,8 @@ async def _look(
         source=source.uri,
         target=str(resolved.target),
         records=Items(found.count, f"{found.counted}: {found.how}" if found.count is not None else found.how),
-        first=_iso(info.first_s),
-        last=_iso(info.last_s),
+        first=iso_or_none(info.first_s),
+        last=iso_or_none(info.last_s),
         fidelity=source.fidelity,
         ended="goes on until it is stopped" if endless else "",
         settings=resolved.origins,
@@ -322,7 +323,7 @@ def _dealt_with(known: Run | None) -> int:
 def _nothing_new(known: Run | None) -> str:
     if known is None or known.verb != VERB.name or known.state != "COMPLETED":
         return ""
-    return f"completed at {_iso(int(known.updated_at))}: {VERB.line(known)}"
+    return f"completed at {iso_or_none(int(known.updated_at))}: {VERB.line(known)}"
 
 
 def _window(resolved: Resolved, known: Run | None) -> Window:
@@ -411,10 +412,6 @@ def _described(request: ReplayRequest, criteria: str | None) -> str:
     if criteria is not None:
         parts.append("the mapping's FilterCriteria")
     return ", ".join(parts) or "none"
-
-
-def _iso(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def resume(run: Run, ledger: Path, changes: dict[str, Any]) -> ReplayPlan:

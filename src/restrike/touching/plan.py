@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from restrike.model.plan import Planned, PlanWarning, TouchPlanData
 from restrike.model.report import TouchReport
 from restrike.model.selection import KeyList, Selection
 from restrike.model.table import TableInfo
+from restrike.model.times import iso
 from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out, check_same
 from restrike.running.run import Entry, Run, check_name, default_name
@@ -253,8 +253,7 @@ def _nothing_new(
     """The plan of a run that has done it all: its own plan and report, and the way to start over."""
     assert known.report is not None
     assert known.plan is not None
-    when = datetime.fromtimestamp(known.updated_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    done = f"nothing new: run {known.name} was {known.state.lower()} at {when}: {line(known)}"
+    done = f"nothing new: run {known.name} was {known.state.lower()} at {iso(known.updated_at)}: {line(known)}"
     over = msgspec.structs.replace(request, again=True)
     data = msgspec.structs.replace(
         msgspec.json.decode(known.plan, type=TouchPlanData),

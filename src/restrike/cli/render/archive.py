@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from restrike.archive.layout import HOUR_S, iso
+from restrike.archive.layout import HOUR_S
 from restrike.cli.render.streams import put, put_json, say
 from restrike.model.numbers import counted
+from restrike.model.times import iso
 
 if TYPE_CHECKING:
     from restrike.archive.compaction import Compacted

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import time
 from typing import TYPE_CHECKING, Any
 
 from restrike.cli.render import Look
 from restrike.cli.render.rows import Rows
 from restrike.cli.render.streams import say
 from restrike.model.numbers import counted, duration, money
+from restrike.model.times import iso
 
 if TYPE_CHECKING:
     from restrike.capturing.tally import CaptureTally
@@ -37,7 +38,7 @@ def show_plan(plan: CapturePlanData) -> Rows:
 
 def say_status(tally: CaptureTally, *, as_json: bool) -> None:
     """How far a capture is: a line on stderr, as words or as JSON."""
-    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    now = iso(time.time())
     if as_json:
         status: dict[str, Any] = {
             "at": now,

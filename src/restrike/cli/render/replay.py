@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from restrike.cli.render import Look
@@ -10,6 +9,7 @@ from restrike.cli.render.progress import ProgressLine
 from restrike.cli.render.rows import Rows
 from restrike.cli.render.streams import say
 from restrike.model.numbers import counted, duration, money
+from restrike.model.times import iso
 
 if TYPE_CHECKING:
     from restrike.model.plan import ReplayPlanData
@@ -80,7 +80,7 @@ def show_report(report: ReplayReport) -> None:
     skipped = report.skipped_superseded + report.skipped_deleted
     what = f"{report.state.lower()} {report.run}"
     if report.done_at is not None:
-        what = f"nothing new: nothing was sent. {report.run} was completed at {_time(report.done_at)}"
+        what = f"nothing new: nothing was sent. {report.run} was completed at {iso(report.done_at)}"
     say(
         f"{what}: {report.selected:,} selected, {report.delivered:,} delivered in "
         f"{report.batches:,} batches and {report.invocations:,} invocations, {skipped:,} skipped, {report.failed:,} "
@@ -103,14 +103,10 @@ def lost(gap: Gap) -> str:
     """The shard and, as far as they are known, the times of the records around the gap; and why."""
 
     def time_of(moment_s: float | None) -> str:
-        return "an unknown time" if moment_s is None else _time(moment_s)
+        return "an unknown time" if moment_s is None else iso(moment_s)
 
     times = "" if gap.from_s is None and gap.to_s is None else f" from {time_of(gap.from_s)} to {time_of(gap.to_s)}"
     return f"{gap.shard}{times}: {gap.why}" if gap.shard or times else gap.why
-
-
-def _time(moment_s: float) -> str:
-    return f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _stdout_is_free(report: ReplayReport) -> bool:

@@ -8,13 +8,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
-from restrike.archive.layout import HOUR_S, StreamName, hour_of, iso
+from restrike.archive.layout import HOUR_S, StreamName, hour_of
 from restrike.archive.opened import Damaged
 from restrike.archive.places import opened
 from restrike.archive.reader import ArchiveReader, open_archive
 from restrike.archive.state import gaps
 from restrike.aws.session import Aws
 from restrike.model.record import Fidelity, Record
+from restrike.model.times import iso
 from restrike.model.window import Gap, Window
 from restrike.sources import SourceInfo
 from restrike.stores.objects import Changed
