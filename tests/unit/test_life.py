@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def verb(name: str = "toy", *, reports_only: bool = False) -> Verb:
     )  # fmt: skip
 
 
-def entering(name: str = "r", *, again: bool = False, **identity: str) -> Entering:
+def entering(name: str = "r", *, again: bool = False, **identity: str) -> Entering[Report]:
     entry = Entry(name, "toy", "thing", identity or {"what": "all"}, b"{}", plan={"toy": True}, total=3)
     return Entering(entry, begins_again=lambda _: again)
 
@@ -222,3 +223,13 @@ def test_a_ledger_that_fails_meanwhile_is_told_once(path: Path, monkeypatch: pyt
 
     assert carry_out(verb(reports_only=True), path, entering(), work, on_warning=warned.append).steps == 1
     assert len(warned) == 1
+
+
+def test_a_run_with_nothing_left_to_do_gives_its_report_and_stays_as_it_is(path: Path) -> None:
+    carry_out(verb(), path, entering(), done)
+    before = run_of(path)
+    again = dataclasses.replace(entering(), done=lambda known: Report("COMPLETED", 7) if known == before else None)
+    assert carry_out(verb(), path, again, until_stopped, time_limit_s=0.0).steps == 7
+    assert run_of(path) == before
+    with pytest.raises(UsageError, match="is another"):  # only where it is the same run
+        carry_out(verb(), path, dataclasses.replace(entering(what="less"), done=again.done), done)

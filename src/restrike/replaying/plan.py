@@ -48,13 +48,6 @@ SURVEYED_RECORDS = 1_000  # of the source, looked at for the plan's verdicts
 Spool = tempfile.TemporaryDirectory[str]
 
 
-class _Complete(Exception):
-    """The run has been completed before."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-
 class ReplayPlan(Planned[ReplayPlanData]):
     """What a replay would do (`data`), and the way to do it. Delivers nothing until `execute`.
 
@@ -89,7 +82,12 @@ class ReplayPlan(Planned[ReplayPlanData]):
         so many seconds from now. Raises UsageError where the name belongs to another run, DeliveryFailed or
         AwsError where it cannot go on; what is done by then is saved and can be resumed.
         """
-        entering = Entering(_entry(self.data, self.resolved), taken_up=self._taken_up, prepare=self._prepare)
+        entering = Entering(
+            _entry(self.data, self.resolved),
+            done=lambda known: report_again(known, self.data) if known.state == "COMPLETED" else None,
+            taken_up=self._taken_up,
+            prepare=self._prepare,
+        )
 
         async def work(life: Life) -> ReplayReport:
             report = await replay(resolved_of(life.run), life, on_progress or (lambda _: None))
@@ -107,14 +105,10 @@ class ReplayPlan(Planned[ReplayPlanData]):
                 on_stop=on_stop,
                 on_warning=on_warning,
             )
-        except _Complete as complete:
-            return report_again(complete.run, self.data)
         finally:
             self.discard()
 
     def _taken_up(self, known: Run) -> Entry:
-        if known.state == "COMPLETED":
-            raise _Complete(known)
         return _entry(self.data, taken_up(resolved_of(known), self.resolved))
 
     def _prepare(self, known: Run | None, folder: Path) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.report import State
@@ -54,7 +54,7 @@ class Life:
         self.run = run
         self.stop = stop
         self.resumed = resumed
-        self._reports_only = reports_only
+        self.reports_only = reports_only
         self._samples: list[Sample] = []
         self._sampled_at = 0.0
         self.on_warning: Callable[[str], None] = lambda _: None
@@ -96,7 +96,7 @@ class Life:
         try:
             yield self.ledger
         except RestrikeError as error:
-            if not self._reports_only:
+            if not self.reports_only:
                 raise
             self.ledger = None
             self.on_warning(f"{error.message}: this run is not shown any more, and goes on")
@@ -127,11 +127,13 @@ class Verb:
 
 
 @dataclass(frozen=True)
-class Entering:
-    """How a run comes in. `taken_up` says what a known run is to go on as, `begins_again` whether it starts over;
-    `prepare` puts into the run's folder what it stands on, before the run is known to exist."""
+class Entering(Generic[R]):
+    """How a run comes in. `done` has the report of a known run that has nothing left to do: it is not entered, and
+    stays as it is. `taken_up` says what a known run is to go on as, `begins_again` whether it starts over; `prepare`
+    puts into the run's folder what it stands on, before the run is known to exist."""
 
     entry: Entry
+    done: Callable[[Run], R | None] = lambda _: None
     taken_up: Callable[[Run], Entry] | None = None
     begins_again: Callable[[Run], bool] = lambda _: False
     prepare: Callable[[Run | None, Path], None] = lambda _, __: None
@@ -141,7 +143,7 @@ class Entering:
 def carry_out(
     verb: Verb,
     path: Path,
-    entering: Entering,
+    entering: Entering[R],
     work: Work[R],
     *,
     stop: Stop | None = None,
@@ -164,7 +166,11 @@ def carry_out(
         try:
             ledger = stack.enter_context(Ledger(path, tables=verb.tables))
             ledger.acquire(entering.entry.name)
-            run, resumed = _enter(verb, ledger, entering)
+            known = ledger.find(entering.entry.name)
+            check_same(verb, known, entering.entry)
+            if known is not None and (report := entering.done(known)) is not None:
+                return report
+            run, resumed = _enter(verb, ledger, entering, known)
             ledger.set_state(run.name, "RUNNING")
         except RestrikeError as error:
             if not verb.reports_only:
@@ -189,14 +195,11 @@ def check_same(verb: Verb, known: Run | None, entry: Entry) -> None:
         )
 
 
-def _enter(verb: Verb, ledger: Ledger, entering: Entering) -> tuple[Run, bool]:
+def _enter(verb: Verb, ledger: Ledger, entering: Entering[R], known: Run | None) -> tuple[Run, bool]:
     """The run's row, made or taken up, and whether an earlier part of it may have acted."""
     entry = entering.entry
-    folder = ledger.folder(entry.name)
-    known = ledger.find(entry.name)
-    check_same(verb, known, entry)
     entering.check(ledger)
-    entering.prepare(known, folder)
+    entering.prepare(known, ledger.folder(entry.name))
     with ledger.transaction():
         if known is None:
             return ledger.enter(entry), False
@@ -264,17 +267,17 @@ async def _watch(life: Life) -> None:
 def _failed(life: Life, error: BaseException) -> None:
     """The ledger says why, as far as it can still be written; a user is told how to go on."""
     name = life.run.name
-    known = isinstance(error, RestrikeError)
-    reason = error.message if isinstance(error, RestrikeError) else f"{type(error).__name__}: {error}"
-    report = error.report.as_json() if isinstance(error, RestrikeError) and error.report is not None else None
+    known = error if isinstance(error, RestrikeError) else None
+    reason = f"{type(error).__name__}: {error}" if known is None else known.message
+    report = None if known is None or known.report is None else known.report.as_json()
     with contextlib.suppress(RestrikeError):
         life.save_samples()
         if life.ledger is not None:
             life.ledger.end(name, "FAILED", reason, report)
-    if known and isinstance(error, RestrikeError) and not life._reports_only:
+    if known is not None and not life.reports_only:
         resume = "" if life.ledger is None else resume_command(name, life.ledger.path, "--execute")
         saved = f"What is done is saved. Go on with: {resume}"
-        error.hint = f"{_sentence(error.hint)} {saved}".strip()
+        known.hint = f"{_sentence(known.hint)} {saved}".strip()
 
 
 def _sentence(text: str) -> str:

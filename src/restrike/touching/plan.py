@@ -48,15 +48,12 @@ class TouchPlan(Planned[TouchPlanData]):
         table: TableInfo,
         asked: Asked,
         spool: Path | None,
-        *,
-        done: TouchReport | None = None,
     ) -> None:
         super().__init__(data, str(ledger_path(request.ledger)))
         self.request = request
         self._aws = aws
         self._table = table
         self._asked = asked
-        self._done = done
         self._verb = verb_of(request.mode)
         self._spool = spool  # a folder with the keys that were given; gone with the process, or with the plan
 
@@ -70,19 +67,17 @@ class TouchPlan(Planned[TouchPlanData]):
         on_warning: Callable[[str], None] = lambda _: None,
     ) -> TouchReport:
         """Runs it, or goes on with a run of that name; returns the report. Of a run that is complete it is the report
-        that there is, and nothing is read or written.
+        that there is, and no item is read or written.
 
         `stop` ends it from any thread; without one SIGINT and SIGTERM do, and call `on_stop`. `time_limit_s` ends it
         so many seconds from now. Raises UsageError where the name belongs to another run, or another run is
         active on the table, AwsError where AWS refuses; what is done by then is saved and can be resumed.
         """
-        if self._done is not None:
-            self.discard()
-            return self._done
         # Stream records are stamped by the service's clock, not by ours.
         started_s = dynamodb.describe_table(self._aws, self._table.name)[1].timestamp()
-        entering = Entering(
+        entering: Entering[TouchReport] = Entering(
             self._entry(started_s),
+            done=self._report_again,
             taken_up=lambda known: self._taken_up(known, started_s),
             begins_again=self._begins_again,
             prepare=self._prepare,
@@ -93,16 +88,19 @@ class TouchPlan(Planned[TouchPlanData]):
             asked = msgspec.json.decode(life.run.request, type=Asked)
             return await Touch(self._aws, self._table, asked, life, on_progress or _silent).execute()
 
-        return carry_out(
-            self._verb,
-            ledger_path(self.request.ledger),
-            entering,
-            work,
-            stop=stop,
-            time_limit_s=time_limit_s,
-            on_stop=on_stop,
-            on_warning=on_warning,
-        )
+        try:
+            return carry_out(
+                self._verb,
+                ledger_path(self.request.ledger),
+                entering,
+                work,
+                stop=stop,
+                time_limit_s=time_limit_s,
+                on_stop=on_stop,
+                on_warning=on_warning,
+            )
+        finally:
+            self.discard()
 
     def _entry(self, started_s: float | None) -> Entry:
         return Entry(
@@ -122,6 +120,15 @@ class TouchPlan(Planned[TouchPlanData]):
         asked = msgspec.structs.replace(self._asked, selection=selection)
         return msgspec.structs.replace(self._entry(started_s), request=msgspec.json.encode(asked))
 
+    def _report_again(self, known: Run) -> TouchReport | None:
+        """The run's own report, where it has done all that is asked for."""
+        if self.request.again or not _is_done(known, self.request.limit):
+            return None
+        assert known.report is not None
+        report = msgspec.json.decode(known.report, type=TouchReport)
+        report.notes = (f"{_done_before(known)}; --again starts over", *report.notes)
+        return report
+
     def _begins_again(self, known: Run) -> bool:
         return self.request.again and _is_done(known, self.request.limit)
 
@@ -132,7 +139,6 @@ class TouchPlan(Planned[TouchPlanData]):
             keep(self._spool / KEYS, folder)
         elif not isinstance(self._asked.selection.what, KeyList) and (known is None or self._begins_again(known)):
             keys.unlink(missing_ok=True)  # those of an ordered run through an index are read anew
-        self.discard()
 
     def _check_alone(self, ledger: Ledger) -> None:
         others = _active(ledger, self._table, besides=self.data.run)
@@ -211,7 +217,7 @@ async def _look(
         verb = verb_of(request.mode)
         check_same(verb, before, Entry(name, verb.name, table.arn, identity(asked, table), b""))
         if before is not None and not request.again and _is_done(before, request.limit):
-            return _nothing_new(before, request, aws, table, asked, spool)
+            return TouchPlan(request, _nothing_new(before, request), aws, table, asked, spool)
         look = Look(request, name, aws, table, wire, selection)
         data = await look.plan((spool or folder) / KEYS)
     options = msgspec.structs.replace(asked.options, verify=look.verify)
@@ -247,23 +253,19 @@ def _is_done(known: Run, limit: int | None) -> bool:
     return known.state == "COMPLETED" or at_its_limit
 
 
-def _nothing_new(
-    known: Run, request: TouchRequest, aws: Aws, table: TableInfo, asked: Asked, spool: Path | None
-) -> TouchPlan:
-    """The plan of a run that has done it all: its own plan and report, and the way to start over."""
-    assert known.report is not None
+def _done_before(known: Run) -> str:
+    return f"nothing new: run {known.name} was {known.state.lower()} at {iso(known.updated_at)}: {line(known)}"
+
+
+def _nothing_new(known: Run, request: TouchRequest) -> TouchPlanData:
+    """The plan of a run that has done it all: its own, and the way to start over."""
     assert known.plan is not None
-    done = f"nothing new: run {known.name} was {known.state.lower()} at {iso(known.updated_at)}: {line(known)}"
-    over = msgspec.structs.replace(request, again=True)
-    data = msgspec.structs.replace(
+    return msgspec.structs.replace(
         msgspec.json.decode(known.plan, type=TouchPlanData),
-        done=done,
+        done=_done_before(known),
         warnings=(),
-        command=command_line(over, known.name),
+        command=command_line(msgspec.structs.replace(request, again=True), known.name),
     )
-    report = msgspec.json.decode(known.report, type=TouchReport)
-    report.notes = (f"{done}; --again starts over", *report.notes)
-    return TouchPlan(request, data, aws, table, asked, spool, done=report)
 
 
 def _as_before(request: TouchRequest, known: Run | None) -> Selection | None:
