@@ -22,7 +22,7 @@ from restrike.touching.consumers import Consumers, Item, consumers_of, touched_r
 from restrike.touching.pace import PaceOptions, seconds_on_one_partition
 from restrike.touching.proof import without_proof
 from restrike.touching.request import MARKER, TouchRequest, command_line
-from restrike.touching.run import verb_of
+from restrike.touching.run import verb_writing
 
 SAMPLE_ITEMS = 100
 SAMPLE_STRANDS = 10
@@ -94,7 +94,7 @@ class Look:
             warnings=tuple(self._warnings),
             command=command_line(request, self._run),
             limit=request.limit,
-            verb=verb_of(request.mode).name,
+            verb=verb_writing(request.mode).name,
         )
 
     def _warn(self, code: str, message: str) -> None:

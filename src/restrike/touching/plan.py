@@ -31,7 +31,7 @@ from restrike.touching.options import Options
 from restrike.touching.pace import PaceOptions
 from restrike.touching.progress import OnProgress
 from restrike.touching.request import CONCURRENCY, VERIFY_TIMEOUT_S, TouchRequest, check, command_line
-from restrike.touching.run import KEYS, Asked, identity, line, summary, verb_of
+from restrike.touching.run import KEYS, UNMARK, VERB, Asked, identity, line, summary, verb_writing
 
 
 class TouchPlan(Planned[TouchPlanData]):
@@ -54,7 +54,7 @@ class TouchPlan(Planned[TouchPlanData]):
         self._aws = aws
         self._table = table
         self._asked = asked
-        self._verb = verb_of(request.mode)
+        self._verb = verb_writing(request.mode)
         self._spool = spool  # a folder with the keys that were given; gone with the process, or with the plan
 
     def execute(
@@ -214,7 +214,7 @@ async def _look(
         if selection is None:
             selection = await _resolved(request, table, wire, ledger, spool)
         asked = Asked(request, selection, _options(request), 0.0)
-        verb = verb_of(request.mode)
+        verb = verb_writing(request.mode)
         check_same(verb, before, Entry(name, verb.name, table.arn, identity(asked, table), b""))
         if before is not None and not request.again and _is_done(before, request.limit):
             return TouchPlan(request, _nothing_new(before, request), aws, table, asked, spool)
@@ -273,7 +273,7 @@ def _as_before(request: TouchRequest, known: Run | None) -> Selection | None:
     What a file or a ledger holds may be another now."""
     if (
         known is None
-        or known.verb != verb_of(request.mode).name
+        or known.verb != verb_writing(request.mode).name
         or request.selection.keys
         or not _is_done(known, request.limit)
     ):
@@ -285,8 +285,7 @@ def _as_before(request: TouchRequest, known: Run | None) -> Selection | None:
 
 def _active(ledger: Ledger, table: TableInfo, *, besides: str) -> list[str]:
     """The names of other runs that write to the table now."""
-    verbs = (verb_of("marker"), verb_of("unmark"))
-    return [name for verb in verbs for name in ledger.active_on(verb.name, table.arn, besides=besides)]
+    return [name for verb in (VERB, UNMARK) for name in ledger.active_on(verb.name, table.arn, besides=besides)]
 
 
 async def _resolved(request: TouchRequest, table: TableInfo, wire: Wire, ledger: Path, spool: Path | None) -> Selection:

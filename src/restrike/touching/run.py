@@ -65,6 +65,6 @@ VERB = Verb("touch", summary, line, TAKES, tables=TABLES, own_tables=OWN_TABLES,
 UNMARK = Verb("unmark", summary, line, TAKES, tables=TABLES, own_tables=OWN_TABLES, kept_places=(STREAM,))
 
 
-def verb_of(mode: str) -> Verb:
+def verb_writing(mode: str) -> Verb:
     """The verb whose runs write so."""
     return UNMARK if mode == "unmark" else VERB
