@@ -7,8 +7,8 @@
     report = plan.execute()
 
 Nothing is written before `execute`, which takes `on_progress`, a `stop` that any thread may set, and a `time_limit_s`.
-Keyword arguments are the command line's flags with underscores; None is "not given". Errors are those of
-`restrike.errors`, each with a message, a hint and an exit code.
+Keyword arguments are the command line's flags with underscores; None is "not given". Errors are
+RestrikeError and its kinds, each with a message, a hint and an exit code; `restrike.errors` has them all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from restrike.capturing.plan import CapturePlan
     from restrike.capturing.request import CaptureRequest
     from restrike.capturing.tally import CaptureTally as CaptureProgress
-    from restrike.errors import RestrikeError
+    from restrike.errors import AwsError, DeliveryFailed, RestrikeError, SourceLacks, UsageError, VerificationFailed
     from restrike.model.record import Record
     from restrike.model.report import CaptureReport, ReplayReport, TouchReport
     from restrike.replaying.counts import ReplayProgress
@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from restrike.touching.request import TouchRequest
 
 __all__ = [
+    "AwsError",
     "CapturePlan",
     "CaptureProgress",
     "CaptureReport",
     "CaptureRequest",
+    "DeliveryFailed",
     "FilterRequest",
     "Record",
     "ReplayPlan",
@@ -49,11 +51,14 @@ __all__ = [
     "RestrikeError",
     "Run",
     "SelectionRequest",
+    "SourceLacks",
     "Stop",
     "TouchPlan",
     "TouchProgress",
     "TouchReport",
     "TouchRequest",
+    "UsageError",
+    "VerificationFailed",
     "capture",
     "records",
     "replay",
@@ -63,10 +68,12 @@ __all__ = [
 ]
 
 _WHERE = {
+    "AwsError": ("restrike.errors", "AwsError"),
     "CapturePlan": ("restrike.capturing.plan", "CapturePlan"),
     "CaptureProgress": ("restrike.capturing.tally", "CaptureTally"),
     "CaptureReport": ("restrike.model.report", "CaptureReport"),
     "CaptureRequest": ("restrike.capturing.request", "CaptureRequest"),
+    "DeliveryFailed": ("restrike.errors", "DeliveryFailed"),
     "FilterRequest": ("restrike.replaying.filters", "FilterRequest"),
     "Record": ("restrike.model.record", "Record"),
     "ReplayPlan": ("restrike.replaying.plan", "ReplayPlan"),
@@ -76,11 +83,14 @@ _WHERE = {
     "RestrikeError": ("restrike.errors", "RestrikeError"),
     "Run": ("restrike.running.run", "Run"),
     "SelectionRequest": ("restrike.selecting.request", "SelectionRequest"),
+    "SourceLacks": ("restrike.errors", "SourceLacks"),
     "Stop": ("restrike.running.stop", "Stop"),
     "TouchPlan": ("restrike.touching.plan", "TouchPlan"),
     "TouchProgress": ("restrike.touching.progress", "TouchProgress"),
     "TouchReport": ("restrike.model.report", "TouchReport"),
     "TouchRequest": ("restrike.touching.request", "TouchRequest"),
+    "UsageError": ("restrike.errors", "UsageError"),
+    "VerificationFailed": ("restrike.errors", "VerificationFailed"),
 }
 """Type → where it is. Imported when it is asked for: `import restrike` is as light as the command's help."""
 

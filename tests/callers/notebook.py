@@ -38,6 +38,9 @@ def reports(touch: restrike.TouchPlan, replay: restrike.ReplayPlan, capture: res
         touched = touch.execute(on_touch, stop=stop, time_limit_s=50)
         replayed = replay.execute(on_replay, stop=stop, time_limit_s=50)
         captured = capture.execute(on_capture, stop=stop, time_limit_s=50)
+    except (restrike.DeliveryFailed, restrike.SourceLacks) as error:
+        assert_type(error, restrike.DeliveryFailed | restrike.SourceLacks)
+        raise
     except restrike.RestrikeError as error:
         print(error, error.hint, error.exit_code)
         raise
