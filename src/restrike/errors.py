@@ -14,8 +14,7 @@
     │   └── TrimmedData
     ├── SourceLacks                    4   the source does not hold what was asked for
     ├── DeliveryFailed                 5
-    ├── VerificationFailed             6
-    └── Interrupted                  130
+    └── VerificationFailed             6
 
 An error ends a run. What goes wrong with a single item is no exception but data in the report.
 """
@@ -123,9 +122,3 @@ class VerificationFailed(RestrikeError):
     """Items that were written were not seen on the stream."""
 
     exit_code = 6
-
-
-class Interrupted(RestrikeError):
-    """The user asked to stop; what was in flight is finished and saved."""
-
-    exit_code = 130
