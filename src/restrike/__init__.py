@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from restrike.api import capture, records, replay, resume, runs, touch
+from restrike.api import capture, records, replay, resume, runs, touch, unmark
 
 if TYPE_CHECKING:
     from restrike.capturing.plan import CapturePlan
@@ -65,6 +65,7 @@ __all__ = [
     "resume",
     "runs",
     "touch",
+    "unmark",
 ]
 
 _WHERE = {

@@ -16,6 +16,8 @@ def plans(ledger: Path) -> tuple[restrike.TouchPlan, restrike.ReplayPlan, restri
     replay = restrike.replay(
         "stream:orders", "jsonl:out", event="MODIFY", if_superseded="skip", bisect=True, rate=4.5, ledger=ledger
     )
+    unmark = restrike.unmark("orders", "jan-22", rate=100, ledger=ledger)
+    assert_type(unmark, restrike.TouchPlan)
     capture = restrike.capture("orders", "kept", follow=True, flush_seconds=5)
     return touch, replay, capture
 

@@ -15,20 +15,16 @@ import pytest
 
 import restrike
 from restrike.aws.dynamodb import batch_execute
-from restrike.aws.settings import AwsSettings
 from restrike.cli.main import main
 from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model.report import Counts, TouchReport
 from restrike.model.speed import Speed
 from restrike.running.ledger import Ledger
 from restrike.running.stop import Stop
-from restrike.selecting.request import SelectionRequest
 from restrike.touching import sending
 from restrike.touching.plan import TouchPlan
 from restrike.touching.progress import TouchProgress
-from restrike.touching.request import TouchRequest
 from restrike.touching.run import summary
-from restrike.touching.unmarking.plan import plan as plan_unmark
 from tests.integration.safety import INDEX, Item, Table, hurry, key_text, ledger_path, once_each, resumed, table
 from tests.servers.faults import AccessDenied as Denied
 from tests.servers.faults import ErrorAfterApply, Proxy, RefuseReturning, ServerError, faulty
@@ -409,12 +405,10 @@ def test_a_smaller_limit_takes_nothing_back(scene: Scene) -> None:
 
 
 def unmarked(scene: Scene, name: str, **request: Any) -> TouchPlan:
-    selection = {name: request.pop(name) for name in ("all", "keys", "index", "date") if name in request}
     request = {"rate": 20_000.0} | request
-    aws = AwsSettings(endpoint_url=scene.proxy.endpoint_url)
-    where = {"selection": SelectionRequest(**selection), "aws": aws, "ledger": ledger_path(scene.folder)}
-    whole: dict[str, Any] = {**where, **request}
-    return plan_unmark(TouchRequest(scene.table.name, remove=name, **whole))
+    return restrike.unmark(
+        scene.table.name, name, endpoint_url=scene.proxy.endpoint_url, ledger=ledger_path(scene.folder), **request
+    )
 
 
 def removals(scene: Scene, name: str) -> Counter[str]:

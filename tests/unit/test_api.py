@@ -36,6 +36,7 @@ def flags_of(verb: str) -> set[str]:
     ("verb", "function", "besides"),
     [
         ("touch", api.touch, set()),
+        ("unmark", api.unmark, {"remove"}),  # its run is positional
         ("replay", api.replay, set()),
         ("records", api.records, {"events"}),
         ("capture", api.capture, {"once"}),
@@ -68,7 +69,9 @@ def test_what_is_not_there_is_said() -> None:
         _ = restrike.Nothing  # type: ignore[attr-defined]  # that it is not there is the point
 
 
-@pytest.mark.parametrize("function", [api.touch, api.replay, api.records, api.capture, api.runs, api.resume])
+@pytest.mark.parametrize(
+    "function", [api.touch, api.unmark, api.replay, api.records, api.capture, api.runs, api.resume]
+)
 def test_no_argument_is_of_any_type(function: Callable[..., Any]) -> None:
     assert all(hint != "Any" for hint in inspect.get_annotations(function).values())
 
