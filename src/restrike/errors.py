@@ -12,6 +12,7 @@
     │   ├── BadCredentials
     │   ├── ExpiredIterator
     │   └── TrimmedData
+    ├── NoMoreFiles                    1   the process's own limit
     ├── SourceLacks                    4   the source does not hold what was asked for
     ├── DeliveryFailed                 5
     └── VerificationFailed             6
@@ -21,6 +22,7 @@ An error ends a run. What goes wrong with a single item is no exception but data
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 
@@ -41,6 +43,16 @@ class UsageError(RestrikeError):
     """The request cannot be carried out as it was made; nothing was written."""
 
     exit_code = 2
+
+
+class NoMoreFiles(RestrikeError):
+    """This process has as many files and connections open as it may (EMFILE, ENFILE)."""
+
+    def __init__(self) -> None:
+        super().__init__("no more files can be opened", "Raise the limit (`ulimit -n`), or use fewer at once.")
+
+
+NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 class AwsError(RestrikeError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import inspect
 import os
 import signal
 import subprocess
@@ -116,6 +118,22 @@ def test_one_that_follows_is_set_with_it_and_not_the_other_way_round(when: str) 
     with stop.followed_by(follower):
         follower.set("deadline")
         assert not stop.is_set()
+
+
+def test_without_an_event_loop_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no more files can be opened there is none; nothing more than that is to be told then."""
+
+    async def work() -> None:
+        raise AssertionError
+
+    def full() -> asyncio.AbstractEventLoop:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(asyncio.events, "new_event_loop", full)
+    begun = work()
+    with pytest.raises(OSError, match="Too many"):
+        run_to_end(begun)
+    assert inspect.getcoroutinestate(begun) == inspect.CORO_CLOSED
 
 
 # ── signals ──────────────────────────────────────────────────────────────────────────────────────────────

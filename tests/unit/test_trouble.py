@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import math
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from restrike.aws.refusals import error_for
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.aws.trouble import AGAIN_S, FIRST_S, Trouble
-from restrike.errors import AwsError, ServiceFault
+from restrike.errors import AwsError, NoMoreFiles, ServiceFault
 from tests.servers.oddities import answering
 
 
@@ -136,6 +137,24 @@ def test_the_wire_does_not_take_a_login_page_for_an_answer(body: bytes, monkeypa
     monkeypatch.setattr(wire, "READ_ATTEMPTS", 3)
     with answering(body) as url, pytest.raises(ServiceFault, match="is not DynamoDB"):
         asyncio.run(_ask(url, math.inf))
+
+
+def test_where_no_more_files_can_be_opened_waiting_helps_nobody(
+    monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]
+) -> None:
+    """The one connection error that is this process's own."""
+    tried = []
+
+    def full(address: Any) -> Any:
+        tried.append(address)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(wire, "_kept_alive", full)
+    with answering(b"{}") as url, pytest.raises(NoMoreFiles, match="no more files") as caught:
+        asyncio.run(_ask(url, math.inf))
+    assert len(tried) == 1
+    assert "ulimit -n" in caught.value.hint
+    assert not told
 
 
 def test_a_plan_does_not_try_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

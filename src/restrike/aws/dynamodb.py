@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,10 +15,12 @@ import msgspec
 from restrike.aws.refusals import not_of
 from restrike.aws.session import Aws, ask
 from restrike.aws.wire import Wire, retry_delay_s
-from restrike.errors import AwsError, NotFound, ServiceFault, Throttled
+from restrike.errors import AwsError, NotFound, ServiceFault, Throttled, UsageError
 from restrike.model.table import TableInfo, table_info
 
 T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[^\s/]+:table/[A-Za-z0-9_.-]{3,255}")
+"""Of a table, as CreateTable takes it; or its ARN."""
 TARGET = "DynamoDB_20120810"
 KEYS_A_CALL = 100  # the limit of BatchGetItem
 UNANSWERED_ROUNDS = 30  # of UnprocessedKeys without a single item
@@ -33,6 +36,11 @@ def connect(aws: Aws, *, connections: int, patience_s: float = math.inf) -> Wire
 
 def describe_table(aws: Aws, name: str) -> tuple[TableInfo, datetime]:
     """The table, and the service's own time at the answer (UTC): stream records are stamped by that clock."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name of a table",
+            "A name has 3 to 255 of a-z, A-Z, 0-9, '_', '-' and '.'; the table's ARN will do, too.",
+        )
     try:
         answer = ask(aws.client("dynamodb"), "DescribeTable", TableName=name)
     except NotFound:

@@ -29,7 +29,15 @@ from restrike.aws.refusals import ERRORS, EXPIRED_TOKEN_CODES, error_for, not_of
 from restrike.aws.session import CREDENTIALS_HINT, Aws
 from restrike.aws.signing import JSON_1_0, FrozenCredentials, Signer
 from restrike.aws.trouble import Trouble, log_request, name_of
-from restrike.errors import AwsError, BadCredentials, ServiceFault, Throttled, Unreachable
+from restrike.errors import (
+    NO_MORE_FILES,
+    AwsError,
+    BadCredentials,
+    NoMoreFiles,
+    ServiceFault,
+    Throttled,
+    Unreachable,
+)
 
 
 class _Reason(msgspec.Struct):
@@ -182,6 +190,8 @@ class Channel:
             ) as response:
                 reply = Reply(response.status, response.headers, await response.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno in NO_MORE_FILES:
+                raise NoMoreFiles from None  # nothing that waiting mends
             self._no_answer(operation, error, began)
             silence = unreachable(operation, self.url, error)
             raise NotConnected(silence.message, silence.hint, operation=operation) from None

@@ -15,7 +15,7 @@ import click
 from restrike.cli.environment import strangers
 from restrike.cli.options import HELP_WIDTH, VerbGroup
 from restrike.cli.render.streams import say
-from restrike.errors import RestrikeError, UsageError
+from restrike.errors import NO_MORE_FILES, NoMoreFiles, RestrikeError, UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -211,8 +211,8 @@ def _of_the_machine(error: Exception) -> RestrikeError | None:
     if error.errno in UNWRITABLE and error.filename is None:
         _give_up_stdout()
         return RestrikeError(f"cannot write the output: {error.strerror}", "Make room, or send it elsewhere.")
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return RestrikeError("no more files can be opened", "Raise the limit (`ulimit -n`), or use fewer at once.")
+    if error.errno in NO_MORE_FILES:
+        return NoMoreFiles()
     where = "" if error.filename is None else f"{error.filename}: "
     return RestrikeError(f"{where}{error.strerror or error}", "Mend that, and run the command again.")
 

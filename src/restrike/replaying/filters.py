@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from restrike.replaying.where import Where
 
 LOOKED_AT = 1_000
+CLOCKS_DIFFER_S = 300.0
+"""A time as far ahead may be another machine's now."""
 EVENTS = ("INSERT", "MODIFY", "REMOVE")
 
 
@@ -54,9 +56,14 @@ def window_of(request: FilterRequest, now: datetime) -> Window:
     if request.last is not None:
         if request.since or request.until:
             raise UsageError("--last is a window by itself: leave out --since and --until")
-        return Window(now.timestamp() - duration("--last", request.last), None)
+        length_s = duration("--last", request.last)
+        if length_s <= 0:
+            raise UsageError(f"--last {request.last} is no time at all", "Write 90m, 6h or 1d.")
+        return Window(now.timestamp() - length_s, None)
     since = None if request.since is None else moment("--since", request.since, now)
     until = None if request.until is None else moment("--until", request.until, now)
+    if since is not None and since > now.timestamp() + CLOCKS_DIFFER_S:
+        raise UsageError(f"--since {request.since} is still to come", "Give a time that is past.")
     if since is not None and until is not None and until <= since:
         raise UsageError(f"--until {request.until} is not after --since {request.since}")
     return Window(since, until)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jmespath
 import jmespath.exceptions
+from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
 from restrike.errors import SourceLacks, UsageError
@@ -43,6 +44,8 @@ class Where:
         try:
             self._tree: Any = jmespath.compile(expression).parsed
             copies = _copies(self._tree)
+            for call in _calls(self._tree):
+                _check_call(call)
         except RecursionError:
             raise UsageError("--where is nested too deep", example) from None
         except (jmespath.exceptions.JMESPathError, ValueError) as error:
@@ -109,6 +112,31 @@ def _copies(node: Any) -> int:
             product = min(product * part, 10**9)
         return product
     return max(parts, default=1)
+
+
+def _calls(node: Any) -> Iterator[Any]:
+    if node["type"] == "function_expression":
+        yield node
+    for child in node.get("children", ()):
+        if isinstance(child, dict):
+            yield from _calls(child)
+
+
+def _check_call(call: Any) -> None:
+    """UsageError for a function that JMESPath has not, or that takes another number of arguments: no record is needed
+    to know that, and where none passes the other filters none would tell."""
+    name, given = call["value"], len(call["children"])
+    known = Functions.FUNCTION_TABLE
+    if name not in known:
+        raise UsageError(f"--where: there is no function {name}()", f"JMESPath has {', '.join(sorted(known))}.")
+    signature = known[name]["signature"]
+    several = bool(signature) and signature[-1].get("variadic", False)
+    if given < len(signature) or (given > len(signature) and not several):
+        least = f"{len(signature)}{' or more' if several else ''}"
+        raise UsageError(
+            f"--where: {name}() takes {least} argument{'s' if len(signature) != 1 else ''}, and {given} are given",
+            "For example: starts_with(dynamodb.Keys.order_id, '2021-01-22')",
+        )
 
 
 def _roots(node: Any) -> Iterator[str]:

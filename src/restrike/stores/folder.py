@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from restrike.errors import RestrikeError, UsageError
-from restrike.stores.objects import Store
+from restrike.stores.objects import Store, first_line
 
 LEFT_BEHIND_S = 3600.0
 
@@ -102,6 +102,11 @@ class LocalFolder(Store):
             while folder != self._root:
                 folder.rmdir()  # only where it is empty
                 folder = folder.parent
+
+    def _problem(self, error: Exception, what: str) -> RestrikeError:
+        if isinstance(error, RestrikeError):
+            return error
+        return UsageError(f"{what}: {first_line(error)}", "Mend the folder's rights, or name another.")
 
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[bool]:
