@@ -27,12 +27,15 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Twice as many as small machines have cores: much of it is waiting for other processes.
+PYTEST := $(BIN)/pytest -n 4 --dist worksteal
+
 test: check
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 # The long versions of those tests that have one: 50 kills each.
 soak: setup
-	$(BIN)/pytest -n 2 --dist worksteal --soak
+	$(PYTEST) --soak
 
 # All tests three times, while something else keeps every core busy.
 steady: setup

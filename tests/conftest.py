@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import botocore.exceptions
+import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
 
-from restrike.local.dynamodb_local import start_owned
+from restrike.local.dynamodb_local import LocalServer, start_owned
 
 # The same examples each time, and no limits on the clock: a busy machine is no failure.
 settings.register_profile(
@@ -24,7 +29,10 @@ settings.load_profile("restrike")
 OURS = ("AWS_", "RESTRIKE_", "DYNAMOTABLE", "HASHKEY")
 WHERE_THE_ENGINE_LIES = "RESTRIKE_DYNAMODB_LOCAL"
 """Kept, as the cache folder is: a test must not fetch what the machine has."""
-
+MOST_STREAMS = 60
+"""That a DynamoDB Local may have had, and is still quick."""
+OF_ONE_TEST = re.compile(r"-[0-9a-f]{6,12}$")
+"""The end of a random name."""
 
 # A shell that starts the tests in the background has SIGINT ignored, and every process that they start would inherit
 # that: Ctrl-C is what many of them are about.
@@ -64,13 +72,53 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-@pytest.fixture(scope="module")
-def dynamodb_local() -> Iterator[str]:
-    """The endpoint of a DynamoDB Local, one for each module; its tests keep apart by the names of their tables.
+class Engines:
+    """One DynamoDB Local after another: a start costs as much as a hundred calls, and every stream that a server has
+    ever had, also of tables that are gone, makes it slower."""
 
-    Not one for all: DynamoDB Local becomes slower with every stream that it has ever had, also of tables that are
-    gone, and starts in less than a second.
+    def __init__(self) -> None:
+        self._held = contextlib.ExitStack()
+        self._server: LocalServer | None = None
+
+    def take(self) -> str:
+        if self._server is None:
+            self._server = self._held.enter_context(start_owned())
+        return self._server.endpoint_url
+
+    def give_back(self) -> None:
+        if self._server is not None and not self._is_as_new(self._server.endpoint_url):
+            self.end()
+
+    def end(self) -> None:
+        self._held.close()
+        self._server = None
+
+    def _is_as_new(self, url: str) -> bool:
+        """Whether no test can meet there what another left: each table had a name that no other has."""
+        session: Any = botocore.session.get_session()
+        where = {"region_name": "us-east-1", "endpoint_url": url, "aws_access_key_id": "local"}
+        of_tables = session.create_client("dynamodb", **where, aws_secret_access_key="local")
+        of_streams = session.create_client("dynamodbstreams", **where, aws_secret_access_key="local")
+        try:
+            streams = [each["TableName"] for each in of_streams.list_streams()["Streams"]]
+            names = [*streams, *of_tables.list_tables()["TableNames"]]
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+            return False
+        return len(streams) <= MOST_STREAMS and all(OF_ONE_TEST.search(name) for name in names)
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    made = Engines()
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def dynamodb_local(engines: Engines) -> Iterator[str]:
+    """The endpoint of a DynamoDB Local; tests keep apart by the names of their tables.
+
     Where it cannot be had the test fails: without the real engine nothing here would be proved.
     """
-    with start_owned() as server:
-        yield server.endpoint_url
+    yield engines.take()
+    engines.give_back()

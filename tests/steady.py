@@ -21,7 +21,7 @@ def main() -> int:
     try:
         for time_number in range(1, TIMES + 1):
             began = time.monotonic()
-            code = subprocess.call([sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", *sys.argv[1:]])
+            code = subprocess.call([sys.executable, "-m", "pytest", "-n", "4", "--dist", "worksteal", *sys.argv[1:]])
             print(f"steady: time {time_number} of {TIMES} ended with {code} after {time.monotonic() - began:.0f} s")
             if code:
                 return code

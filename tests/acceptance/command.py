@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance import forked
+
 RESTRIKE = str(Path(sys.executable).with_name("restrike"))
 TIMEOUT_S = 600
 """For what never ends; a busy machine is no reason to give up."""
@@ -43,21 +45,15 @@ def _environment(changes: Mapping[str, str]) -> dict[str, str]:
 
 def restrike(*words: str, stdin: str | bytes = b"", **environment: str) -> Result:
     """Runs `restrike` to its end. Keyword arguments are environment variables."""
-    return _run([RESTRIKE, *words], stdin, environment)
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    code, stdout, stderr = forked.run(words, given, _environment(environment), TIMEOUT_S)
+    return Result(code, stdout.decode(), stderr.decode())
 
 
 def shell(line: str, **environment: str) -> Result:
     """Runs a line as a user would paste it."""
-    return _run(["sh", "-c", line], b"", environment)
-
-
-def _run(words: list[str], stdin: str | bytes, environment: Mapping[str, str]) -> Result:
     done = subprocess.run(
-        words,
-        input=stdin.encode() if isinstance(stdin, str) else stdin,
-        env=_environment(environment),
-        capture_output=True,
-        timeout=TIMEOUT_S,
+        ["sh", "-c", line], input=b"", env=_environment(environment), capture_output=True, timeout=TIMEOUT_S
     )
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,13 +69,25 @@ def test_verbs_flags_and_choices() -> None:
 
 def test_names_of_tables_and_indexes(orders: Table) -> None:
     where = {"AWS_ENDPOINT_URL_DYNAMODB": orders.endpoint_url}
-    assert orders.name in offered("restrike touch ", **where)
-    assert offered(f"restrike touch {orders.name[:-1]}", **where) == [orders.name]
-    assert offered(f"restrike touch --endpoint-url {orders.endpoint_url} {orders.name}") == [orders.name]
-    assert offered(f"restrike replay stream:{orders.name}", **where) == [f"stream:{orders.name}"]
-    assert offered(f"restrike touch {orders.name} --index ", **where) == ["by_day"]
-    assert offered(f"restrike replay table:{orders.name} --index by", **where) == ["by_day"]
-    assert in_bash(f"restrike replay stream:{orders.name[:-1]}", **where) == [orders.name]
+
+    def in_the_end(line: str, environment: dict[str, str], ask: Callable[..., list[str]] = offered) -> list[str]:
+        """What a person sees who presses Tab again where the engine was too slow for the first."""
+        found: list[str] = []
+
+        def has_found() -> bool:
+            found.extend(ask(line, **environment))
+            return bool(found)
+
+        tables.until(has_found, f"an offer for {line}")
+        return found
+
+    assert orders.name in in_the_end("restrike touch ", where)
+    assert in_the_end(f"restrike touch {orders.name[:-1]}", where) == [orders.name]
+    assert in_the_end(f"restrike touch --endpoint-url {orders.endpoint_url} {orders.name}", {}) == [orders.name]
+    assert in_the_end(f"restrike replay stream:{orders.name}", where) == [f"stream:{orders.name}"]
+    assert in_the_end(f"restrike touch {orders.name} --index ", where) == ["by_day"]
+    assert in_the_end(f"restrike replay table:{orders.name} --index by", where) == ["by_day"]
+    assert in_the_end(f"restrike replay stream:{orders.name[:-1]}", where, ask=in_bash) == [orders.name]
 
 
 def test_names_of_runs_and_the_ledger_is_not_touched(orders: Table, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_at_each_commit_in_turn(
     verify: bool,
 ) -> None:
     hurry(monkeypatch)
-    monkeypatch.setattr(engine, "SAVE_EVERY_S", 0.1)
+    monkeypatch.setattr(engine, "SAVE_EVERY_S", 0.04)
     url, target, items = filled
     for number in range(MOST_COMMITS):
         run = f"{what}-{mode}-{verify}-{number}"
@@ -61,7 +61,7 @@ def test_at_each_commit_in_turn(
                 segments=SEGMENTS,
                 counter="n" if mode == "counter" else None,
                 run=name,
-                rate=40.0,
+                rate=100.0,
                 concurrency=1,
                 verify=verify,
                 endpoint_url=url,

@@ -60,7 +60,7 @@ from tests.servers.faults import (
     faulty,
 )
 
-ITEMS = 260
+ITEMS = 160
 WRITE = ("BatchExecuteStatement", "UpdateItem")
 MODES = ["marker", "counter"]
 
