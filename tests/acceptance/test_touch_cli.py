@@ -45,6 +45,15 @@ def assert_error(result: Result, code: int, message: str) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_nobody_need_listen(orders: Table) -> None:
+    """Neither to the plan nor to the report: what was to be done is done, and well."""
+    run = run_name()
+    line = " ".join(words(orders, "--partition-key", "p", "--execute", run=run))
+    done = command.shell(f"{{ restrike {line}; echo $? >&3; }} 3>&2 2>&1 | head -1")
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "0\n")
+    assert command.runs()[run]["state"] == "COMPLETED"
+
+
 # ── exit codes, stdout and stderr ────────────────────────────────────────────────────────────────────────
 
 

@@ -53,6 +53,9 @@ def test_the_list_is_narrowed(ledger: Path) -> None:
     assert names("--limit", "0") == names()
     assert names("--state", "FAILED") == ["copied"]
     assert names("--verb", "touch") == [LONG, "old"]
+    nowhere = restrike("runs", "list", "--ledger", "typo.db")
+    assert (nowhere.code, "typo.db, which is not there" in nowhere.stderr) == (0, True)
+    assert "no such runs in" in restrike("runs", "list", "--state", "CANCELLED").stderr
     refused = restrike("runs", "list", "--limit", "-1")
     assert (refused.code, refused.stdout) == (2, "")
     assert "--limit -1 is below 0" in refused.stderr

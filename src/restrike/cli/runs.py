@@ -69,7 +69,7 @@ def _summary(ledger: Ledger, run: Run) -> dict[str, Any]:
 def list_runs(limit: int | None, state: str | None, verb: str | None, ledger: str | None, as_json: bool) -> None:
     """The runs of the ledger, the newest first. Times are UTC."""
     from restrike.cli.render.runs import show_list
-    from restrike.cli.render.streams import put_json
+    from restrike.cli.render.streams import put_json, say
 
     if limit is not None and limit < 0:
         raise UsageError(f"--limit {limit} is below 0", "Give how many to show; 0 for all.")
@@ -83,8 +83,11 @@ def list_runs(limit: int | None, state: str | None, verb: str | None, ledger: st
         summaries = [_summary(book, run) for run in shown]
     if as_json:
         put_json({"runs": summaries})
-    else:
-        show_list(summaries, more=len(found) - len(shown))
+        return
+    show_list(summaries, more=len(found) - len(shown))
+    if not found:
+        such = "" if state is None and verb is None else "such "
+        say(f"no {such}runs in {book.path}{'' if book.path.exists() else ', which is not there'}")
 
 
 @command.verb("show", LEFTOVER, LEDGER, JSON)

@@ -23,6 +23,7 @@ from restrike.archive import require_packages
 from restrike.aws import dynamodb
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
+from restrike.cli.render.console import Asked, Heedless
 from restrike.cli.render.streams import put_json
 from restrike.errors import UsageError, VerificationFailed
 from restrike.local import bookkeeper
@@ -57,8 +58,8 @@ def demo(*, as_json: bool, keep_books: Callable[[Path, str], Books] = Books) -> 
 
     The story is on stdout; with `as_json` the numbers are, and the story is on stderr.
     """
-    stream = sys.stderr if as_json else sys.stdout
-    console = Console(file=stream, highlight=False, width=None if stream.isatty() else 100)
+    stream, kind = (sys.stderr, Heedless) if as_json else (sys.stdout, Asked)
+    console = kind(file=stream, highlight=False, width=None if stream.isatty() else 100)
     with start_owned() as server, tempfile.TemporaryDirectory(prefix="restrike-demo-") as folder, nobodys_environment():
         os.environ[FOLDER] = folder  # the handler's process has this one's environment
         story = Story(console, server.endpoint_url, Path(folder) / "ledger.db", keep_books(Path(folder), LOST_DAY))

@@ -36,7 +36,8 @@ def settle(request: ReplayRequest, mapping: MappingSettings | None) -> tuple[Set
             value, origin = getattr(mapping, name), f"mapping {mapping.uuid}"
         else:
             value, origin = default, "default"
-        origins.append((name, str(value), origin))
+        told = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        origins.append((name, told, origin))
         return value
 
     settings = Settings(

@@ -52,11 +52,9 @@ def line(run: Run) -> str:
     parts = [f"{told['selected']:,} selected", f"{told['fired']:,} fired"]
     if told["seen"] is not None:
         parts.append(f"{told['seen']:,} seen")
-    parts += [
-        f"{told[name]:,} {name}"
-        for name in ("overwrote", "already", "gone", "changed", "refused", "failed")
-        if told[name]
-    ]
+    if told["overwrote"]:
+        parts.append(f"{told['overwrote']:,} bore another run's name")
+    parts += [f"{told[name]:,} {name}" for name in ("already", "gone", "changed", "refused", "failed") if told[name]]
     return ", ".join(parts)
 
 

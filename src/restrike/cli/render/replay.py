@@ -83,8 +83,9 @@ def show_report(report: ReplayReport) -> None:
         what = f"nothing new: nothing was sent. {report.run} was completed at {iso(report.done_at)}"
     say(
         f"{what}: {report.selected:,} selected, {report.delivered:,} delivered in "
-        f"{report.batches:,} batches and {report.invocations:,} invocations, {skipped:,} skipped, {report.failed:,} "
-        f"failed, {report.filtered:,} filtered; {duration(report.elapsed_s)}, {report.records_per_s:,.0f} records/s"
+        f"{counted(report.batches, 'batch')} and {counted(report.invocations, 'invocation')}, {skipped:,} skipped, "
+        f"{report.failed:,} failed, {report.filtered:,} filtered; {duration(report.elapsed_s)}, "
+        f"{report.records_per_s:,.0f} records/s"
     )
     if report.ended and report.state == "COMPLETED":
         say(f"the source ended: {report.ended}")

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 def stderr() -> Console:
     """A console for what is more than a line."""
-    from rich.console import Console
+    from restrike.cli.render.console import Heedless
 
     # Not a terminal: no wrapping, so that lines can be searched.
-    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+    return Heedless(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 
 
 class Rows:
