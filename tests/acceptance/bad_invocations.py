@@ -40,6 +40,8 @@ NO_VERB: list[Row] = [
 ]
 
 TOUCH: list[Row] = [
+    ("orders --all --plan-timeout 0", 2, "--plan-timeout 0 is no number from 0.1 on"),
+    ("orders --all --plan-timeout nan", 2, "must be finite"),
     ("", 2, "no table is named"),
     ("orders", 2, "nothing is selected"),
     ("orders --limit 5", 2, "nothing is selected"),
@@ -145,13 +147,13 @@ TOUCH: list[Row] = [
     ("orders --all --limit -5", 2, "--limit -5 is no number from 1 on"),
     ("orders --all --limit 1.5", 2, "'1.5' is not a valid integer"),
     ("orders --all --limit many", 2, "'many' is not a valid integer"),
-    ("orders --all --rate 0", 2, "--rate 0.0 is no number from 0.01 on"),
-    ("orders --all --rate -1", 2, "--rate -1.0 is no number from 0.01 on"),
+    ("orders --all --rate 0", 2, "--rate 0 is no number from 0.01 on"),
+    ("orders --all --rate -1", 2, "--rate -1 is no number from 0.01 on"),
     ("orders --all --rate nan", 2, "'nan' is not a number or max"),
     ("orders --all --rate inf", 2, "'inf' is not a number or max"),
     ("orders --all --rate fast", 2, "'fast' is not a number or max"),
     ("orders --all --rate 1,000", 2, "'1,000' is not a number or max"),
-    ("orders --all --max-wcu 0", 2, "--max-wcu 0.0 is no number from 1 on"),
+    ("orders --all --max-wcu 0", 2, "--max-wcu 0 is no number from 1 on"),
     ("orders --all --max-wcu 0.5", 2, "--max-wcu 0.5 is no number from 1 on"),
     ("orders --all --max-wcu nan", 2, "'nan' is not a number"),
     ("orders --all --max-wcu max", 2, "'max' is not a number"),
@@ -166,7 +168,7 @@ TOUCH: list[Row] = [
     ("orders --all --api put-item", 2, "'put-item' is not one of 'partiql', 'update-item'"),
     ("orders --all --api PARTIQL", 2, "'PARTIQL' is not one of"),
     ("orders --all --verify-timeout nan", 2, "'nan' is not a number"),
-    ("orders --all --verify-timeout -1", 2, "--verify-timeout -1.0 is no number from 0 on"),
+    ("orders --all --verify-timeout -1", 2, "--verify-timeout -1 is no number from 0 on"),
     ("orders --all --no-verify --verify-timeout 5", 2, "--verify-timeout goes with the proof"),
     ("orders --all --verify --no-verify", 2, "--verify is given twice"),
     ("orders --all --verify=yes", 2, "does not take a value"),
@@ -417,6 +419,7 @@ RECORDS: list[Row] = [
 ]
 
 REPLAY: list[Row] = [
+    ("jsonl:records.jsonl --to jsonl:new.jsonl --plan-timeout -1", 2, "--plan-timeout -1 is no number from 0.1 on"),
     ("jsonl:records.jsonl", 2, "no target is named"),
     ("jsonl:records.jsonl --execute", 2, "no target is named"),
     ("stream:orders --follow --if-superseded skip --to jsonl:new.jsonl", 2, "one that is followed has no end"),

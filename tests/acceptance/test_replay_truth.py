@@ -174,7 +174,7 @@ def test_what_cannot_be_counted_in_time_is_bounded(monkeypatch: pytest.MonkeyPat
     from restrike import replay as replay_
     from restrike.replaying import counting
 
-    monkeypatch.setattr(counting, "COUNT_S", 0.0)
+    monkeypatch.setattr(counting, "PLAN_TIMEOUT_S", 0.0)
     source = write("in", map(change, range(300)))
     data = replay_(source, "jsonl:out", event="MODIFY", batch_size=10).data
     assert (data.records.count, data.counted, data.invocations) == (300, "at most", 30)

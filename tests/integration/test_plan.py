@@ -15,11 +15,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import restrike
-from restrike.errors import Invalid, UsageError
+from restrike.errors import Invalid, ServiceFault, UsageError
 from restrike.model.plan import TouchPlanData
 from tests.acceptance import command
 from tests.integration import tables
 from tests.integration.tables import Index, Table, numbers, run_name, touch, until
+from tests.servers.faults import ServerError, faulty
 
 LOCAL_ACCOUNT = "000000000000"
 
@@ -536,3 +537,12 @@ def test_a_filter_on_what_the_index_lacks_is_refused_by_the_service(orders: Tabl
 @pytest.mark.parametrize(("counter", "code"), [(None, "marker-stays"), ("revision", "counter-may-be-a-lock")])
 def test_what_stays_is_warned_of(orders: Table, counter: str | None, code: str) -> None:
     assert code in {warning.code for warning in plan_of(orders, partition_key="p0", counter=counter).warnings}
+
+
+def test_a_plan_waits_no_longer_than_it_is_told(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a service that refuses for ever, with attempts for longer than any test lasts."""
+    monkeypatch.setattr("restrike.aws.wire.READ_ATTEMPTS", 1_000_000_000)
+    with faulty(orders.endpoint_url) as proxy:
+        proxy.script([ServerError({"Query", "Scan"})])
+        with pytest.raises(ServiceFault):
+            restrike.touch(orders.name, partition_key="p0", endpoint_url=proxy.endpoint_url, plan_timeout_s=0.5)

@@ -26,10 +26,6 @@ KEYS_A_CALL = 100  # the limit of BatchGetItem
 UNANSWERED_ROUNDS = 30  # of UnprocessedKeys without a single item
 
 
-PLAN_PATIENCE_S = 30.0
-"""So long a plan tries one call: there is somebody who looks at the screen."""
-
-
 def connect(aws: Aws, *, connections: int, patience_s: float = math.inf) -> Wire:
     return Wire(aws, "dynamodb", TARGET, connections=connections, patience_s=patience_s)
 

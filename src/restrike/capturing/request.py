@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 from restrike.aws import settings
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
-from restrike.model.flags import Flag, words
+from restrike.model.flags import Flag, refuse_below, words
 from restrike.model.window import moment
 from restrike.running.flags import LEDGER
 
@@ -73,8 +72,7 @@ def options_of(request: CaptureRequest) -> CaptureOptions:
         ("--flush-mb", request.flush_mb, 1),
         ("--poll-seconds", request.poll_seconds, 0.1),
     ):
-        if value is not None and not least <= value < math.inf:
-            raise UsageError(f"{flag} {value:g} is no number from {least:g} on", f"Give {least:g} or more.")
+        refuse_below(flag, value, least)
     latest = request.since == LATEST
     now = datetime.now(UTC)
     at = None if request.since in (None, TRIM_HORIZON, LATEST) else moment("--since", request.since or "", now)

@@ -7,6 +7,7 @@ resolved, so that "not given" can be told from "given as it would be anyway".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -77,3 +78,11 @@ def refuse_strangers(flags: Iterable[Flag], values: Any, *, what: str, hint: str
     if strangers:
         names = ", ".join(word for word in strangers if word.startswith("--"))
         raise UsageError(f"{what} has no use for {names}", hint)
+
+
+def refuse_below(flag: str, value: float | str | None, least: float) -> None:
+    """UsageError where a number was given that is below `least`, or none that is finite."""
+    if value is None or (isinstance(value, int | float) and least <= value < math.inf):
+        return
+    told = f"{value:g}" if isinstance(value, float) else value
+    raise UsageError(f"{flag} {told} is no number from {least:g} on", f"Give {least:g} or more.")

@@ -12,10 +12,8 @@ from restrike.errors import SourceLacks
 from restrike.model.plan import Counted
 from restrike.replaying.opening import filter_of, pages_of, source_of
 from restrike.replaying.resolved import Resolved
+from restrike.running.flags import PLAN_TIMEOUT_S
 from restrike.sources import Opening, SourceInfo
-
-COUNT_S = 30.0
-"""How long a plan reads to count; what it has not read by then it does not know."""
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -64,9 +62,10 @@ def _bound(info: SourceInfo, *, narrows: bool, why: str = "") -> Expected:
 
 async def _read(resolved: Resolved, info: SourceInfo, opening: Opening, *, narrows: bool) -> Expected:
     record_filter = filter_of(resolved)
+    longest_s = resolved.request.plan_timeout_s or PLAN_TIMEOUT_S  # what is not read by then is not known
     try:
         async with (
-            asyncio.timeout(COUNT_S),
+            asyncio.timeout(longest_s),
             source_of(resolved, opening) as source,
             contextlib.aclosing(pages_of(source, resolved)) as pages,
         ):
@@ -74,7 +73,7 @@ async def _read(resolved: Resolved, info: SourceInfo, opening: Opening, *, narro
                 for record in page:
                     record_filter.passes(record)
     except TimeoutError:
-        why = f"; within {COUNT_S:g} s {record_filter.passed:,} of {record_filter.seen:,} passed"
+        why = f"; within {longest_s:g} s {record_filter.passed:,} of {record_filter.seen:,} passed"
         return _bound(info, narrows=narrows, why=why)
     except SourceLacks as error:
         return _bound(info, narrows=narrows, why=f"; not counted: {error.message}")

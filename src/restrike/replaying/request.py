@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from typing import Any, Literal
 
@@ -12,10 +11,10 @@ from restrike import sources, targets
 from restrike.aws import settings
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
-from restrike.model.flags import Flag, words
+from restrike.model.flags import Flag, refuse_below, words
 from restrike.replaying import filters
 from restrike.replaying.filters import FilterRequest
-from restrike.running.flags import LEDGER, run_flag
+from restrike.running.flags import LEDGER, PLAN_TIMEOUT, run_flag
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +45,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     ignore_attributes: str | None = None
     event_id: Literal["keep", "fresh"] | None = None
     allow_gaps: bool = False
+    plan_timeout_s: float | None = None
     run: str | None = None
     ledger: str | None = None
     aws: AwsSettings = AwsSettings()
@@ -104,6 +104,7 @@ FLAGS = (
     ),
     ALLOW_GAPS,
     run_flag("replay-SOURCE-UTCTIME-xxxx"),
+    PLAN_TIMEOUT,
     LEDGER,
 )
 """The flags of a replay that no source and no target has to itself, by the fields of ReplayRequest."""
@@ -117,13 +118,13 @@ def check(request: ReplayRequest) -> None:
         ("--retries", request.retries, 0),
         ("--parallel", request.parallel, 1),
         ("--rate", request.rate, 0.01),
+        ("--plan-timeout", request.plan_timeout_s, 0.1),
         ("--max-failures", request.max_failures, 0),
         ("--max-failures-in-a-row", request.max_failures_in_a_row, 0),
         ("--max-age", request.max_age_s, 0),
         ("--limit", request.filters.limit, 1),
     ):
-        if value is not None and not least <= value < math.inf:
-            raise UsageError(f"{flag} {value:g} is no number from {least:g} on", f"Give {least:g} or more.")
+        refuse_below(flag, value, least)
     if request.batch_size is not None and request.batch_size > 10_000:
         raise UsageError("--batch-size is at most 10,000, as in an event source mapping")
     if request.parallel is not None and request.parallel > 1_000:

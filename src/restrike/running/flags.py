@@ -16,8 +16,16 @@ LEDGER = Flag(
 EXPECT_ACCOUNT = Flag(
     "--expect-account", "Refuse any other AWS account.", "run", metavar="ID", variable="RESTRIKE_EXPECT_ACCOUNT"
 )
-
-
+PLAN_TIMEOUT_S = 30.0
+PLAN_TIMEOUT = Flag(
+    "--plan-timeout",
+    "How long the plan waits for one service, or counts.",
+    "run",
+    "number",
+    metavar="S",
+    default=f"{PLAN_TIMEOUT_S:g}",
+    field="plan_timeout_s",
+)
 FORCE = Flag("--force", "Run beside another run on the table.", "run", "switch")
 RESUME = (
     Flag("--limit", "End when the whole run has dealt with so many.", "run", "integer", metavar="N"),

@@ -19,6 +19,7 @@ from restrike.model.report import TouchReport
 from restrike.model.selection import KeyList, Selection
 from restrike.model.table import TableInfo
 from restrike.model.times import iso
+from restrike.running.flags import PLAN_TIMEOUT_S
 from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out, check_same
 from restrike.running.run import Entry, Run, check_name, default_name
@@ -206,7 +207,7 @@ async def _look(
     request: TouchRequest, name: str, aws: Aws, table: TableInfo, spool: Path | None, known: Asked | None
 ) -> TouchPlan:
     ledger = ledger_path(request.ledger)
-    async with dynamodb.connect(aws, connections=4, patience_s=dynamodb.PLAN_PATIENCE_S) as wire:
+    async with dynamodb.connect(aws, connections=4, patience_s=request.plan_timeout_s or PLAN_TIMEOUT_S) as wire:
         with Ledger(ledger, read_only=True) as book:
             folder = book.folder(name)
             before = book.find(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from typing import Literal
 
@@ -11,8 +10,8 @@ import msgspec
 from restrike.aws import settings
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
-from restrike.model.flags import Flag, words
-from restrike.running.flags import EXPECT_ACCOUNT, FORCE, LEDGER, run_flag
+from restrike.model.flags import Flag, refuse_below, words
+from restrike.running.flags import EXPECT_ACCOUNT, FORCE, LEDGER, PLAN_TIMEOUT, run_flag
 from restrike.selecting import request as selecting
 from restrike.selecting.request import SelectionRequest
 
@@ -44,6 +43,7 @@ class TouchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     verify_timeout_s: float | None = None
     run: str | None = None
     again: bool = False
+    plan_timeout_s: float | None = None
     expect_account: str | None = None
     force: bool = False
     ledger: str | None = None
@@ -120,6 +120,7 @@ FLAGS = (
     ),
     run_flag("touch-TABLE-UTCTIME-xxxx"),
     Flag("--again", "Start over with a run that is complete.", "run", "switch"),
+    PLAN_TIMEOUT,
     EXPECT_ACCOUNT,
     FORCE,
     LEDGER,
@@ -152,9 +153,9 @@ def check(request: TouchRequest) -> None:
         ("--rate", request.rate if request.rate != "max" else None, 0.01),
         ("--max-wcu", request.max_wcu, 1),
         ("--verify-timeout", request.verify_timeout_s, 0),
+        ("--plan-timeout", request.plan_timeout_s, 0.1),
     ):
-        if value is not None and not (isinstance(value, int | float) and least <= value < math.inf):
-            raise UsageError(f"{flag} {value} is no number from {least:g} on", f"Give {least:g} or more.")
+        refuse_below(flag, value, least)
     if request.concurrency is not None and request.concurrency > 1_000:
         raise UsageError("--concurrency is at most 1,000")
     for flag, text in (
