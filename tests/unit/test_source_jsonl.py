@@ -361,7 +361,7 @@ VALUES = st.lists(st.lists(JSON) | st.dictionaries(st.text(), JSON), max_size=6)
 
 
 @given(VALUES, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_values_are_cut_apart_whatever_the_chunks(values: list[Any], data: st.DataObject) -> None:
     text = b""
     for value in values:
