@@ -103,6 +103,7 @@ class PageSource:
 
     def __init__(self, answers: Answers) -> None:
         self.started_s: float | None = None
+        self.stands_on: Mapping[str, str] = {}
         self.ended = ""
         self.gaps: list[Gap] = []
         self.drained: set[str] = set()
@@ -132,6 +133,7 @@ class SlowTarget:
 
     uri = "lambda:bench"
     max_payload_bytes: int | None = None
+    stands_on: Mapping[str, str] = {}
 
     def __init__(self) -> None:
         self.busy_s = 0.0

@@ -32,6 +32,8 @@ class RestrikeError(Exception):
     exit_code = 1
     report: Any = None
     """The report of the run that it ended, where one had begun."""
+    can_go_on = True
+    """Whether that run can be resumed."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

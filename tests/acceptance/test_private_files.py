@@ -39,12 +39,12 @@ def test_the_ledger_and_all_beside_it_are_for_nobody_else(
         ((*touch, "--keys", "keys.jsonl", "--run", "keys"), 0),
         ((*touch, "--index", "by_day", "--all", "--ordered", "--run", "ordered"), 0),
         ((*touch, "--partition-key", "k1", "--counter", "n", "--run", "counter"), 0),
-        (("replay", f"table:{table.name}", "--all", "--to", "jsonl:out", "--run", "table", "--execute"), 0),
+        (("replay", f"table:{table.name}", "--all", "--to", "jsonl:out", "--limit", "9", "--execute"), 0),
         (("replay", f"table:{table.name}", "--keys", "keys.jsonl", "--to", "jsonl:out2", "--execute"), 0),
-        (("replay", "-", "--to", "handler:refuses:main", "--retries", "0", "--run", "stdin", "--execute"), 1),
+        (("replay", "-", "--to", "handler:refuses:main", "--retries", "0", "--limit", "1", "--execute"), 1),
         (("capture", table.name, "--to", "kept", "--once", "--execute"), 0),
     ):
-        result = restrike(*words, stdin=record(1) + "\n")
+        result = restrike(*words, stdin=f"{record(1)}\n{record(2)}\n")
         assert result.code == code, result
     ours = tmp_path / "state" / "restrike"
     kept = [ours, *ours.rglob("*")]

@@ -54,6 +54,7 @@ class Memory:
     def __init__(self, each: int) -> None:
         self.records = {f"s{shard}": [record(shard, place) for place in range(1, each + 1)] for shard in range(SHARDS)}
         self.started_s: float | None = None
+        self.stands_on: Mapping[str, str] = {}
         self.ended = ""
         self.gaps: list[Gap] = []
         self.drained: set[str] = set()
@@ -94,6 +95,7 @@ class Consumer:
 
     uri = "memory:"
     max_payload_bytes: int | None = None
+    stands_on: Mapping[str, str] = {}
 
     def __init__(self) -> None:
         self.got: list[Record] = []
@@ -146,7 +148,13 @@ class FailingBook(LedgerBook):
     dead = False
 
     async def commit(
-        self, *, counts: ReplayCounts, floors: Mapping[str, int], lane_places: LanePlaces, elapsed_s: float
+        self,
+        *,
+        counts: ReplayCounts,
+        floors: Mapping[str, int],
+        lane_places: LanePlaces,
+        elapsed_s: float,
+        stands: Mapping[str, str],
     ) -> None:
         self.commits += 1
         failing = self.commits == self.at
@@ -158,7 +166,9 @@ class FailingBook(LedgerBook):
         if failing and self.how in ("half", "for good"):
             self._ledger.db.execute(FULL)
         try:
-            await super().commit(counts=counts, floors=floors, lane_places=lane_places, elapsed_s=elapsed_s)
+            await super().commit(
+                counts=counts, floors=floors, lane_places=lane_places, elapsed_s=elapsed_s, stands=stands
+            )
         finally:
             if failing and self.how == "half":
                 self._ledger.db.execute("DROP TRIGGER full")

@@ -72,7 +72,7 @@ def _lambda() -> Iterator[str]:
         loop.close()
 
 
-def opening(**given: bool) -> Opening:
+def opening(**given: Any) -> Opening:
     return Opening(aws=Aws(), run="RUN", lanes=2, **given)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -36,6 +37,7 @@ class Consumer:
 
     uri = "test:"
     max_payload_bytes: int | None = None
+    stands_on: Mapping[str, str] = {}
 
     def __init__(self, poison: set[str], *, reports: bool) -> None:
         self._poison = poison

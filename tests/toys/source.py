@@ -27,6 +27,7 @@ class Bricks:
         self.gaps: list[Gap] = []
         self.drained: set[str] = set()
         self.started_s: float | None = None
+        self.stands_on: Mapping[str, str] = {}
         self._bricks = bricks
 
     async def __aenter__(self) -> Self:
@@ -58,6 +59,7 @@ class ToyKind:
     has_time = False
     ordered = True
     fidelity: Fidelity = "synthetic"
+    spools: tuple[str, ...] = ()
 
     def parse(self, text: str, folder: Path) -> Uri:
         return Uri("toy", text.removeprefix("toy:"), text)

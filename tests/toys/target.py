@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ class ToyTarget:
     """See `Target`."""
 
     max_payload_bytes: int | None = None
+    stands_on: Mapping[str, str] = {}
 
     def __init__(self, uri: Uri, colour: str) -> None:
         self.uri = uri.text

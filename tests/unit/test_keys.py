@@ -24,25 +24,27 @@ def read(text: str) -> list[Key]:
 def test_keys_are_spooled_once_each(tmp_path: Path) -> None:
     path = tmp_path / "keys.db"
     keys = [key("a", "1"), key("b", "1"), key("a", "1.0"), key("a", "2")]
-    count, digest = spool(path, SCHEMA, iter(keys), in_order=False)
-    assert count == 3
+    spooled = spool(path, SCHEMA, iter(keys), "f", in_order=False)
+    assert spooled.count == 3
     with KeyFile(path, new=True) as file:
         assert [json.loads(each) for each in file] == [key("a", 1), key("b", 1), key("a", 2)]
-        assert file.digest() == digest
+        assert (file.digest(), file.digest_in_order()) == (spooled.digest, spooled.in_order)
 
 
 def test_the_digest_is_that_of_the_set(tmp_path: Path) -> None:
-    one = spool(tmp_path / "1", SCHEMA, iter([key("a", 1), key("b", 2)]), in_order=False)
-    other = spool(tmp_path / "2", SCHEMA, iter([key("b", "2.0"), key("a", 1), key("b", 2)]), in_order=True)
-    another = spool(tmp_path / "3", SCHEMA, iter([key("b", 2), key("a", 3)]), in_order=False)
+    one = spool(tmp_path / "1", SCHEMA, iter([key("a", 1), key("b", 2)]), "f", in_order=False)
+    other = spool(tmp_path / "2", SCHEMA, iter([key("b", "2.0"), key("a", 1), key("b", 2)]), "f", in_order=True)
+    turned = spool(tmp_path / "3", SCHEMA, iter([key("b", 2), key("a", 1)]), "f", in_order=False)
+    another = spool(tmp_path / "4", SCHEMA, iter([key("b", 2), key("a", 3)]), "f", in_order=False)
     assert one == other
-    assert one[1] != another[1]
+    assert (one.digest, one.in_order != turned.in_order) == (turned.digest, True)
+    assert one.digest != another.digest
 
 
 def test_in_order_is_by_partition_and_then_by_sort_key(tmp_path: Path) -> None:
     path = tmp_path / "keys.db"
     keys = [key(partition, sort) for sort in (10, 9, -1, "0.5") for partition in ("b", "a", "a\0", "ab")]
-    spool(path, SCHEMA, iter(keys), in_order=True)
+    spool(path, SCHEMA, iter(keys), "f", in_order=True)
     with KeyFile(path, new=True) as file:
         found = [(each["pk"]["S"], each["sk"]["N"]) for each in map(json.loads, file)]
     assert found == [(p, s) for p in ("a", "a\0", "ab", "b") for s in ("-1", "0.5", "9", "10")]
@@ -51,8 +53,7 @@ def test_in_order_is_by_partition_and_then_by_sort_key(tmp_path: Path) -> None:
 def test_more_than_one_read(tmp_path: Path) -> None:
     path = tmp_path / "keys.db"
     number = 2 * KEYS_PER_READ + 1
-    count, _ = spool(path, SCHEMA, (key("p", n) for n in range(number)), in_order=False)
-    assert count == number
+    assert spool(path, SCHEMA, (key("p", n) for n in range(number)), "f", in_order=False).count == number
     with KeyFile(path, new=True) as file:
         assert [int(json.loads(each)["sk"]["N"]) for each in file] == list(range(number))
         assert [position for position, _ in file.read(after=3, limit=2)] == [4, 5]

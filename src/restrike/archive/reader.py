@@ -16,6 +16,7 @@ from restrike.archive.layout import (
     HOUR_S,
     DataFile,
     StreamName,
+    data_file,
     day_of_folder,
     hour_folder,
     hour_of,
@@ -23,7 +24,7 @@ from restrike.archive.layout import (
     stream_of_folder,
 )
 from restrike.archive.opened import Damaged, Opened, damaged
-from restrike.archive.places import opened, split
+from restrike.archive.places import files_of_hour, opened, split
 from restrike.archive.state import load
 from restrike.aws.session import Aws
 from restrike.errors import SourceLacks, UsageError
@@ -74,13 +75,16 @@ class ArchiveReader:
     """Reads one stream of an archive. Blocks: for a thread.
 
     `skips_damaged`: files that cannot be read are left out and are among `gaps`; else they are Damaged. `fetched_bytes`
-    and `opened_files` count what was read.
+    and `opened_files` count what was read. `first_file` and `last_file` are the paths of what was
+    opened, the latter with its last number.
     """
 
     def __init__(self, store: Store, stream: StreamName, *, skips_damaged: bool = False) -> None:
         self.gaps: list[Gap] = []
         self.fetched_bytes = 0
         self.opened_files = 0
+        self.first_file: str | None = None
+        self.last_file: tuple[str, int] | None = None
         self._store = store
         self._stream = stream
         self._skips_damaged = skips_damaged
@@ -205,6 +209,7 @@ class ArchiveReader:
         try:
             found, source = opened(self._store, file)
             self.opened_files += 1
+            self.first_file, self.last_file = self.first_file or file.path, (file.path, found.last)
             self._check_chain(file, found)
             if found.last <= places.get(file.shard, -1):
                 return
@@ -247,6 +252,17 @@ class ArchiveReader:
         if not self._skips_damaged:
             raise error
         self.gaps.append(Gap(shard, None, None, error.message))
+
+
+def holds(store: Store, stream: StreamName, path: str, last: int | None = None) -> bool:
+    """Whether the archive has that file, by itself or merged into one before it, with its records up to `last`. Raises
+    Damaged where the file that should have them cannot be read."""
+    known = data_file(path, 0, "")
+    if known is None:
+        return False
+    files = [each for each in files_of_hour(store, stream, known.hour) if each.shard == known.shard]
+    heirs = [each for each in files if each.first <= known.first]
+    return bool(heirs) and (last is None or opened(store, max(heirs))[0].last >= last)
 
 
 class _Ahead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ from restrike.capturing.request import (
 )
 from restrike.capturing.run import VERB, identity, name_of
 from restrike.capturing.table_streams import streams_to_capture
-from restrike.errors import SourceLacks, UsageError
+from restrike.errors import RestrikeError, SourceLacks, UsageError
 from restrike.model.cost import USD_PER_STREAM_READ
 from restrike.model.plan import CapturePlanData, Planned, PlanWarning, lacking_images
 from restrike.model.report import CaptureReport
+from restrike.model.table import TABLE_ID, TableInfo
 from restrike.model.times import iso
-from restrike.running.ledger import ledger_path
+from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out
 from restrike.running.run import Entry, Run
 from restrike.running.stop import Stop
@@ -42,15 +44,16 @@ from restrike.stores.objects import Store
 class CapturePlan(Planned[CapturePlanData]):
     """What a capture would do (`data`), and the way to do it. Writes nothing until `execute`."""
 
-    def __init__(self, request: CaptureRequest, aws: Aws, data: CapturePlanData, table_arn: str) -> None:
+    def __init__(self, request: CaptureRequest, aws: Aws, data: CapturePlanData, table: TableInfo) -> None:
         super().__init__(data, str(ledger_path(request.ledger)), follows=request.follow)
         self.request = request
         self._aws = aws
+        self._table = table
         self._entry = Entry(
             data.run,
             VERB.name,
-            table_arn,
-            identity(table_arn, request.to),
+            table.arn,
+            identity(table.arn, request.to),
             # The place as it is from every folder: a resume begins in another.
             msgspec.json.encode(msgspec.structs.replace(request, to=place_of(request.to))),
             plan=data.as_json()["plan"],
@@ -74,6 +77,9 @@ class CapturePlan(Planned[CapturePlanData]):
         """
 
         async def work(life: Life) -> CaptureReport:
+            with life.kept() as ledger:
+                if ledger is not None:
+                    ledger.set_stands(life.run.name, {TABLE_ID: self._table.id})
             return await capture(self.request, self._aws, life, on_status, status_every_s)
 
         return carry_out(
@@ -125,6 +131,7 @@ def plan(request: CaptureRequest) -> CapturePlan:
         PlanWarning("old-stream", f"the stream {each.name.label} was switched off: it is read to its end first.")
         for each in chosen[:-1]
     ]
+    warnings += _made_anew(request, table)
     reads = 3600 / request.poll_s * 24 * 30
     data = CapturePlanData(
         run=name_of(table.arn, request.to),
@@ -141,7 +148,19 @@ def plan(request: CaptureRequest) -> CapturePlan:
         warnings=tuple(warnings),
         command=command_line(request),
     )
-    return CapturePlan(request, aws, data, table.arn)
+    return CapturePlan(request, aws, data, table)
+
+
+def _made_anew(request: CaptureRequest, table: TableInfo) -> list[PlanWarning]:
+    """A table that was made anew is captured all the same: its records would be lost otherwise, and each names its
+    stream."""
+    stood = None
+    with contextlib.suppress(RestrikeError), Ledger(ledger_path(request.ledger), read_only=True) as ledger:
+        stood = ledger.stands(name_of(table.arn, request.to)).get(TABLE_ID)
+    if stood in (None, table.id):
+        return []
+    text = f"table {table.name} was deleted and made anew since: the archive keeps both tables under one name."
+    return [PlanWarning("table-made-anew", text)]
 
 
 def _refuse_beside(store: Store, name: StreamName, owner: Owner) -> None:

@@ -52,11 +52,13 @@ class Scan(msgspec.Struct, frozen=True, tag="all"):
 
 
 class KeyList(msgspec.Struct, frozen=True, tag="keys"):
-    """The keys of a file, by the SHA-256 of their canonical forms; they stand in the run's folder."""
+    """The keys of a file, by the SHA-256 of their canonical forms; they stand in the run's folder. `in_order` is the
+    same over the order in which they stand there, which is that of a run's places."""
 
     digest: str
     count: int
     origin: str
+    in_order: str = ""
 
 
 class FilterExpression(msgspec.Struct, frozen=True):

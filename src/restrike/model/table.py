@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Context, Decimal, DecimalException
 from typing import Any, Literal
 
@@ -17,6 +18,9 @@ AttributeValue = dict[str, Any]
 """An attribute in DynamoDB JSON: `{"S": "x"}`, `{"N": "1"}`, `{"B": "<base64>"}`, …"""
 Key = dict[str, AttributeValue]
 """The primary key of an item in DynamoDB JSON, in the order of the schema."""
+
+TABLE_ID = "TableId"
+"""The part of a run's identity that tells its table from a later one of the same name."""
 
 _DIGITS = Context(prec=40)  # DynamoDB keeps 38 significant digits; two to spare
 
@@ -75,6 +79,8 @@ class TableInfo(msgspec.Struct, frozen=True):
     view_type: str | None = None
     replica_regions: tuple[str, ...] = ()
     status: str = "ACTIVE"
+    id: str = ""
+    """Tells it from a later table of its name: TableId, or where an engine has none, when it was made."""
 
     @property
     def region(self) -> str:
@@ -148,6 +154,23 @@ def table_info(description: Mapping[str, Any]) -> TableInfo:
         view_type=stream.get("StreamViewType") if enabled else None,
         replica_regions=tuple(replica["RegionName"] for replica in description.get("Replicas", ())),
         status=description.get("TableStatus", "ACTIVE"),
+        id=_id(description),
+    )
+
+
+def _id(description: Mapping[str, Any]) -> str:
+    made = description.get("CreationDateTime")
+    if description.get("TableId"):
+        return str(description["TableId"])
+    return f"made {made.astimezone(UTC).isoformat(timespec='milliseconds')}" if isinstance(made, datetime) else ""
+
+
+def made_anew(run: str, what: str, was: str, now: str) -> UsageError:
+    """That a run cannot go on, because what bears the name of its table is another table."""
+    return UsageError(
+        f"run {run} began with another {what}: that one was deleted, and one of its name was made (its id was {was!r}, "
+        f"and is {now!r} now)",
+        f"Begin anew under another --run; what it did: restrike runs show {run}",
     )
 
 

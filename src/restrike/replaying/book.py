@@ -35,7 +35,13 @@ class LedgerBook:
         return found
 
     async def commit(
-        self, *, counts: ReplayCounts, floors: Mapping[str, int], lane_places: LanePlaces, elapsed_s: float
+        self,
+        *,
+        counts: ReplayCounts,
+        floors: Mapping[str, int],
+        lane_places: LanePlaces,
+        elapsed_s: float,
+        stands: Mapping[str, str],
     ) -> None:
         """In this thread: a commit that waits for no disk takes less than handing it to another."""
         lanes = {f"{lanes}/{lane}/{shard}": b"%d" % at for (lanes, lane, shard), at in lane_places.items()}
@@ -43,6 +49,8 @@ class LedgerBook:
             self._ledger.set_counts(self._name, msgspec.json.encode(counts), elapsed_s)
             self._ledger.set_places(self._name, FLOOR, {shard: b"%d" % at for shard, at in floors.items()})
             self._ledger.set_places(self._name, LANE, lanes)
+            if stands:
+                self._ledger.set_stands(self._name, stands)
 
 
 class _TouchOptions(msgspec.Struct):

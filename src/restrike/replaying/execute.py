@@ -11,11 +11,12 @@ from restrike.model.report import ReplayReport
 from restrike.replaying.book import LedgerBook
 from restrike.replaying.counts import OnReplayProgress, ReplayProgress
 from restrike.replaying.engine import Replay
-from restrike.replaying.opening import filter_of, opening_of, pages_of, source_of, verdicts_of
+from restrike.replaying.opening import filter_of, opening_of, pages_of, source_of, target_opening, verdicts_of
 from restrike.replaying.resolved import Resolved
 from restrike.replaying.run import FAILED
 from restrike.replaying.superseded import Verdicts
 from restrike.running.life import Life
+from restrike.running.run import given_again
 
 
 async def replay(resolved: Resolved, life: Life, on_progress: OnReplayProgress) -> ReplayReport:
@@ -30,7 +31,10 @@ async def replay(resolved: Resolved, life: Life, on_progress: OnReplayProgress) 
 
     async with contextlib.AsyncExitStack() as stack:
         # No start: the first part of a run that follows begins at the newest end.
-        opening = opening_of(resolved, aws, folder, run=run.name, started_s=run.started_s)
+        stood_on = life.book.stands(run.name) if life.resumed else None
+        opening = opening_of(
+            resolved, aws, folder, run=run.name, started_s=run.started_s, stood_on=stood_on, again=given_again(run)
+        )
         source = await stack.enter_async_context(source_of(resolved, opening))
         if run.started_s is None and source.started_s is not None:
             life.book.set_started(run.name, source.started_s)
@@ -38,9 +42,10 @@ async def replay(resolved: Resolved, life: Life, on_progress: OnReplayProgress) 
             targets.kind_of(resolved.target).open(
                 resolved.target,
                 resolved.target_options,
-                targets.Opening(aws=aws, run=run.name, lanes=resolved.settings.lanes, resuming=True),
+                target_opening(resolved, aws, run.name, stood_on),
             )
         )
+        life.book.set_stands(run.name, {targets.END: ""})
         engine = Replay(
             source,
             target,
@@ -58,6 +63,8 @@ async def replay(resolved: Resolved, life: Life, on_progress: OnReplayProgress) 
             on_progress=tell,
         )
         report = await engine.execute()
+        if target.size_bytes is not None:
+            life.book.set_stands(run.name, {targets.END: str(target.size_bytes)})
     report.gaps_allowed = bool(report.gaps) and resolved.allow_gaps
     return report
 

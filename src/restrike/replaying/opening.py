@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import cast
 
-from restrike import sources
+from restrike import sources, targets
 from restrike.aws.session import Aws
 from restrike.model.pattern import compile_criteria
 from restrike.model.record import Record
@@ -34,6 +34,8 @@ def opening_of(
     started_s: float | None = None,
     looking: bool = False,
     once: bool = False,
+    stood_on: Mapping[str, str] | None = None,
+    again: str = "",
 ) -> sources.Opening:
     """With what the source is opened; what was spooled for it is in `folder`."""
     return sources.Opening(
@@ -47,6 +49,16 @@ def opening_of(
         allow_gaps=resolved.allow_gaps,
         looking=looking,
         once=once,
+        stood_on=stood_on,
+        again=again,
+    )
+
+
+def target_opening(resolved: Resolved, aws: Aws, run: str, stood_on: Mapping[str, str] | None) -> targets.Opening:
+    """With what the target is opened. Until an earlier part of the run has opened it, nothing in it is the run's."""
+    stands = stood_on or {}
+    return targets.Opening(
+        aws=aws, run=run, lanes=resolved.settings.lanes, resuming=targets.END in stands, stood_on=stands
     )
 
 

@@ -23,23 +23,24 @@ from restrike.model.record import Record
 from restrike.model.report import ReplayReport
 from restrike.model.times import iso_or_none
 from restrike.model.uri import Uri
-from restrike.model.window import Window
 from restrike.replaying import warnings as warned
 from restrike.replaying.counting import Expected, expected
-from restrike.replaying.counts import OnReplayProgress, ReplayCounts, report_of
+from restrike.replaying.counts import OnReplayProgress
+from restrike.replaying.earlier import dealt_with, nothing_new, report_again, stood_on, window_of_first
 from restrike.replaying.execute import replay
 from restrike.replaying.filters import RecordFilter, window_of, with_pattern_text
 from restrike.replaying.mapping import MappingSettings, mapping_settings
 from restrike.replaying.on_failure import on_failure_path
-from restrike.replaying.opening import filter_of, opening_of, source_of, verdicts_of
+from restrike.replaying.opening import filter_of, opening_of, source_of, target_opening, verdicts_of
 from restrike.replaying.request import ReplayRequest, check, command_line
-from restrike.replaying.resolved import Resolved, identity, taken_up, typed_window
+from restrike.replaying.resolved import Resolved, identity, taken_up
 from restrike.replaying.run import FAILED, VERB, resolved_of
 from restrike.replaying.settings import Settings, changed, settle
 from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out, check_same
-from restrike.running.run import Entry, Run, check_name, default_name
+from restrike.running.run import Entry, Run, check_name, default_name, given_again
 from restrike.running.spool import keep
+from restrike.running.standing import losses
 from restrike.running.stop import Stop, run_to_end
 from restrike.sources import Source, SourceInfo
 from restrike.targets import TargetInfo
@@ -95,7 +96,7 @@ class ReplayPlan(Planned[ReplayPlanData]):
             return report
 
         try:
-            return carry_out(
+            report = carry_out(
                 VERB,
                 self._ledger,
                 entering,
@@ -107,14 +108,26 @@ class ReplayPlan(Planned[ReplayPlanData]):
             )
         finally:
             self.discard()
+        if report.state == "COMPLETED":
+            self._tidy()
+        return report
+
+    def _tidy(self) -> None:
+        """Takes out of the folder of a run that is complete what nothing will be read from any more."""
+        with Ledger(self._ledger, read_only=True) as ledger:
+            folder = ledger.folder(self.data.run)
+        for name in sources.kind_of(self.resolved.source.scheme).spools:
+            with contextlib.suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
 
     def _taken_up(self, known: Run) -> Entry:
         return _entry(self.data, taken_up(resolved_of(known), self.resolved))
 
     def _prepare(self, known: Run | None, folder: Path) -> None:
         """Before the run is known to exist, it has what it reads: whole, and on the disk."""
-        if known is not None or self._spool is None:
+        if self._spool is None or (known is not None and resolved_of(known).input.state != self.resolved.input.state):
             return
+        # Also for a run that goes on: it may have lost what it was given, and this is the same.
         for spooled in Path(self._spool.name).iterdir():
             keep(spooled, folder)
 
@@ -129,24 +142,6 @@ def _entry(data: ReplayPlanData, resolved: Resolved) -> Entry:
         plan=data.as_json()["plan"],
         total=data.records.count,
     )
-
-
-def report_again(run: Run, data: ReplayPlanData) -> ReplayReport:
-    """What a run that is complete did, when it did it."""
-    counts = msgspec.json.decode(run.counts, type=ReplayCounts)
-    report = report_of(
-        run.name,
-        data.source,
-        data.target,
-        "COMPLETED",
-        counts,
-        elapsed_s=run.elapsed_s,
-        ended="",
-        gaps=counts.lost,
-        on_failure=data.on_failure,
-    )
-    report.done_at = int(run.updated_at)
-    return report
 
 
 def plan(request: ReplayRequest) -> ReplayPlan:
@@ -197,7 +192,7 @@ async def _plan(
     resolved = msgspec.structs.replace(resolved, input=await kind.resolve(resolved.source, options, opening))
     with Ledger(path, read_only=True) as ledger:
         known = ledger.find(name)
-        resolved = msgspec.structs.replace(resolved, window=_window(resolved, known))
+        resolved = msgspec.structs.replace(resolved, window=window_of_first(resolved, known))
         resolved, data = await _look(name, resolved, aws, ledger, folder, settled=False, known=known)
         check_same(VERB, known, _entry(data, resolved))
     return ReplayPlan(data, path, resolved, spool)
@@ -244,7 +239,10 @@ async def _look(
     warnings: list[PlanWarning] = []
     request = resolved.request
     async with contextlib.AsyncExitStack() as stack:
-        opening = opening_of(resolved, aws, folder, run=name, looking=True)
+        done_before = nothing_new(known)
+        stands = stood_on(ledger, known, resolved)
+        again = given_again(known) if known is not None else ""
+        opening = opening_of(resolved, aws, folder, run=name, looking=True, stood_on=stands, again=again)
         source = await stack.enter_async_context(source_of(resolved, opening))
         info = await source.look(resolved.window)
         mapping = await _mapping(request, aws, resolved.target, info, warnings)
@@ -256,24 +254,28 @@ async def _look(
             resolved = msgspec.structs.replace(resolved, settings=settings, origins=tuple(origins), criteria=criteria)
         settings = resolved.settings
         kind = targets.kind_of(resolved.target)
-        at = targets.Opening(aws=aws, run=name, lanes=settings.lanes, resuming=known is not None)
+        at = target_opening(resolved, aws, name, stands)
+        if known is not None and (done_before or stands is None):
+            # Whoever it was for may have taken it away; or it is another run's, and refused as such.
+            at = msgspec.structs.replace(at, resuming=True, stood_on={})
         target = await kind.look(resolved.target, resolved.target_options, at)
         superseded = None
         if resolved.skip_superseded:
             superseded = await _sample_verdicts(resolved, aws, ledger, info, source, stack)
         gaps = tuple(f"{gap.shard}: {gap.why}" for gap in source.gaps)
-        nothing_new = _nothing_new(known)
-        if known is not None and nothing_new:
+        if known is not None and done_before:
             found = Expected(known.total, "about", "as it was counted when it began")
         else:
             found = await expected(resolved, info, opening)
-    left = None if found.count is None else max(0, found.count - _dealt_with(known))
-    if nothing_new:
+    left = None if found.count is None else max(0, found.count - dealt_with(known))
+    if done_before:
         left = 0
     invocations = -(-left // settings.batch_size) if left is not None else None
     longest_s = _longest_s(settings, left, invocations, target) if found.counted != "at least" else None
     if found.nothing:
         warnings.append(PlanWarning("nothing-found", f"nothing will be delivered: {found.nothing}"))
+    if known is not None and known.verb == VERB.name and not done_before:
+        warnings += [PlanWarning("lost", text) for text in losses(ledger, known, VERB.left(known))]
     warnings += warned.of_source(info, longest_s)
     warnings += warned.of_target(target, settings.lanes, mapping)
     if kind.knows_event_ids and not resolved.fresh_event_ids:
@@ -303,28 +305,8 @@ async def _look(
         command=command_line(request, name),
         counted=found.counted,
         without_limit=found.whole,
-        nothing_new=nothing_new,
+        nothing_new=done_before,
     )
-
-
-def _dealt_with(known: Run | None) -> int:
-    """How many records earlier parts of the run have dealt with."""
-    if known is None or known.verb != VERB.name:
-        return 0
-    return msgspec.json.decode(known.counts, type=ReplayCounts).selected
-
-
-def _nothing_new(known: Run | None) -> str:
-    if known is None or known.verb != VERB.name or known.state != "COMPLETED":
-        return ""
-    return f"completed at {iso_or_none(int(known.updated_at))}: {VERB.line(known)}"
-
-
-def _window(resolved: Resolved, known: Run | None) -> Window:
-    """A rerun's window is that of the run's first part, although `--last 2h` means another by now."""
-    if known is None or known.identity.get("window", "") != typed_window(resolved) or known.verb != VERB.name:
-        return resolved.window
-    return resolved_of(known).window
 
 
 def _pinned(aws: Aws) -> AwsSettings:

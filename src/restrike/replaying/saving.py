@@ -37,8 +37,10 @@ class Book(Protocol):
         floors: Mapping[str, int],
         lane_places: LanePlaces,
         elapsed_s: float,
+        stands: Mapping[str, str],
     ) -> None:
-        """All of it, or nothing and a RestrikeError. Only the places that moved are given."""
+        """All of it, or nothing and a RestrikeError. Only what moved is given, of the places and of what the run stands
+        on."""
 
 
 class Saver:
@@ -65,11 +67,12 @@ class Saver:
         self._filtered_before = counts.filtered
         self._lost_before = counts.lost
         self._moved: dict[tuple[int, int, str], int] = {}
-        self._synced = time.monotonic()
+        self._synced: float | None = None  # the first save does: from then on it is known which file it is
         self._waiting: list[asyncio.Future[None]] = []
         self._wanted = asyncio.Event()
         self._closed = False
         self._failure: BaseException | None = None
+        self._stood: list[Mapping[str, str]] = [{}, {}]  # of source and target, as the book has it
 
     def moved(self, lane: int, shard: str, place: int) -> None:
         """The lane has done the shard up to there."""
@@ -126,10 +129,18 @@ class Saver:
         self._counts.lost = self.lost()
         counts = msgspec.structs.replace(self._counts)
         now = time.monotonic()
-        if last or now - self._synced > SYNC_EVERY_S:
+        if last or self._synced is None or now - self._synced > SYNC_EVERY_S:
             await self._target.sync()
             self._synced = now
-        await self._book.commit(counts=counts, floors=floors, lane_places=lane_places, elapsed_s=self._elapsed_s())
+        standing: list[Mapping[str, str]] = [self._source.stands_on, self._target.stands_on]
+        stands: dict[str, str] = {}
+        for before, current in zip(self._stood, standing, strict=True):
+            if current is not before:
+                stands |= current
+        await self._book.commit(
+            counts=counts, floors=floors, lane_places=lane_places, elapsed_s=self._elapsed_s(), stands=stands
+        )
+        self._stood = standing
         self._floors.saved(floors)
         for at, place in lane_places.items():
             if self._moved[at] == place:

@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS samples (
   PRIMARY KEY (run, at)
 ) WITHOUT ROWID
 """
+STANDS = "stands"
+"""The kind of places that says what a run stands on: a file and how much of it was read, say."""
 _OF_ALL = ("leftovers", "samples")
 _COLUMNS = Run.__struct_fields__
 
@@ -249,6 +251,15 @@ class Ledger:
         """Takes the run for this process, until `release` or the process's end. UsageError where it is taken."""
         self._locks.acquire(name, self.folder(name))
 
+    def hold(self, folder: Path, who: str) -> list[str]:
+        """Takes what that folder stands for, whatever ledger others have, until this one is closed; who has it, where
+        it is taken. Where the folder cannot be made, nobody is told."""
+        try:
+            owner = self._locks.take(str(folder), folder, who)
+        except OSError:
+            return []
+        return [] if owner is None else [owner]
+
     def release(self, name: str) -> None:
         self._locks.release(name)
 
@@ -272,6 +283,14 @@ class Ledger:
     def places(self, name: str, kind: str) -> dict[str, bytes]:
         rows = self.db.rows("SELECT strand, place FROM places WHERE run = ? AND kind = ?", (name, kind))
         return {strand: bytes(place) for strand, place in rows}
+
+    def set_stands(self, name: str, stands: Mapping[str, str]) -> None:
+        """What the run stands on, as it is now. Only what changed needs to be given."""
+        self.set_places(name, STANDS, {what: told.encode() for what, told in stands.items()})
+
+    def stands(self, name: str) -> dict[str, str]:
+        """What the run stood on at its last save: who goes on refuses another."""
+        return {what: told.decode() for what, told in self.places(name, STANDS).items()}
 
     # ── left-overs ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -23,8 +23,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.report import State
+from restrike.model.table import TABLE_ID, made_anew
 from restrike.running.ledger import Ledger, resume_command
-from restrike.running.run import Entry, Run, Sample, differences
+from restrike.running.run import Entry, Run, Sample, differences, shown
 from restrike.running.stop import Stop, run_to_end
 
 WATCH_EVERY_S = 0.2
@@ -188,6 +189,11 @@ def check_same(verb: Verb, known: Run | None, entry: Entry) -> None:
         return
     other = [] if known.verb == verb.name else [f"verb: it was {known.verb}, and is {verb.name} now"]
     other += differences(known.identity, entry.identity) if not other else []
+    was, now = known.identity.get(TABLE_ID), entry.identity.get(TABLE_ID)
+    if was != now and len(other) == 1:
+        if was is None or now is None:
+            return  # who entered it did not ask
+        raise made_anew(entry.name, shown(entry.subject), was, now)
     if other:
         raise UsageError(
             f"run {entry.name} exists and is another: {'; '.join(other)}",
@@ -274,7 +280,7 @@ def _failed(life: Life, error: BaseException) -> None:
         life.save_samples()
         if life.ledger is not None:
             life.ledger.end(name, "FAILED", reason, report)
-    if known is not None and not life.reports_only:
+    if known is not None and known.can_go_on and not life.reports_only:
         resume = "" if life.ledger is None else resume_command(name, life.ledger.path, "--execute")
         saved = f"What is done is saved. Go on with: {resume}"
         known.hint = f"{_sentence(known.hint)} {saved}".strip()

@@ -24,13 +24,22 @@ class Locks:
     def acquire(self, name: str, folder: Path) -> None:
         """Takes the run, until `release` or the process's end. UsageError where another process has it."""
         try:
-            for each in (folder.parent, folder):  # a mode is of the last folder alone
-                each.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "a+")
+            owner = self.take(name, folder)
         except OSError as error:
             raise UsageError(
                 f"cannot make the folder of run {name}, {folder}: {error.strerror}", "Give another --ledger."
             ) from None
+        if owner is not None:
+            raise UsageError(
+                f"run {name} is being executed by {owner}", f"Wait for it, or end it: restrike runs pause {name}"
+            )
+
+    def take(self, name: str, folder: Path, who: str = "") -> str | None:
+        """Takes what that folder stands for, under that name; who has it, where it is taken. Raises OSError where the
+        folder cannot be made."""
+        for each in (folder.parent, folder):  # a mode is of the last folder alone
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "a+")
         for tries_left in range(TRIES - 1, -1, -1):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,15 +51,13 @@ class Locks:
                 lock.seek(0)
                 owner = lock.read().strip() or "another process"
                 lock.close()
-                raise UsageError(
-                    f"run {name} is being executed by {owner}",
-                    f"Wait for it, or end it: restrike runs pause {name}",
-                ) from None
+                return owner
         lock.seek(0)
         lock.truncate()
-        lock.write(f"process {os.getpid()}\n")
+        lock.write(f"process {os.getpid()}{who and f', {who}'}\n")
         lock.flush()
         self._held[name] = lock
+        return None
 
     def release(self, name: str) -> None:
         lock = self._held.pop(name, None)
@@ -73,3 +80,16 @@ class Locks:
         except OSError:
             return True
         return False
+
+
+def holders(folder: Path) -> list[str]:
+    """Who has what that folder stands for; empty where nobody has, or it cannot be known."""
+    try:
+        with (folder / "lock").open("r") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return [lock.read().strip() or "another process"]
+    except OSError:
+        pass
+    return []

@@ -100,6 +100,23 @@ def differences(known: dict[str, str], asked: dict[str, str]) -> list[str]:
     ]
 
 
+def shown(subject: str) -> str:
+    """What a run is about, for people: of an ARN the table's name."""
+    return f"table {subject.rpartition('/')[2]}" if subject.startswith("arn:") else subject
+
+
+def given_again(run: Run) -> str:
+    """A hint: the command by which a run gets once more what it was given."""
+    planned = _Planned() if run.plan is None else msgspec.json.decode(run.plan, type=_Planned)
+    if not planned.command:
+        return "Begin anew under another --run."
+    return f"Give it again, in the command that began the run: {planned.command}"
+
+
+class _Planned(msgspec.Struct):
+    command: str = ""
+
+
 def _cut(text: str | None) -> str:
     if text is None or not text:
         return "not given"

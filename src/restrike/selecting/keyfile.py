@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import msgspec
 
 from restrike.errors import UsageError
+from restrike.model.selection import KeyList
 from restrike.model.table import Key, KeySchema, canonical_key, sortable, typed_key
 
 KEYS_PER_READ = 1_000
@@ -28,7 +29,8 @@ class KeyFile:
     """The keys of a run on disk, each once: canonical forms, in the order of `position`."""
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
-        """UsageError where one that is not `new` is not there: a run without its keys would seem to be complete."""
+        """UsageError where one that is not `new` is not there or is none: a run without its keys would seem to be
+        complete."""
         try:
             # Keys are people's data: nobody else reads them.
             os.close(os.open(path, (os.O_CREAT | os.O_RDWR if new else os.O_RDONLY) | os.O_CLOEXEC, 0o600))
@@ -71,8 +73,15 @@ class KeyFile:
 
     def digest(self) -> str:
         """SHA-256 over the keys, in the order of the keys: the same set has the same digest."""
+        return self._digest("key")
+
+    def digest_in_order(self) -> str:
+        """The same in the order in which they are read."""
+        return self._digest("position")
+
+    def _digest(self, order: str) -> str:
         digest = hashlib.sha256()
-        for (key,) in self._db.execute("SELECT key FROM spool ORDER BY key"):
+        for (key,) in self._db.execute(f"SELECT key FROM spool ORDER BY {order}"):  # noqa: S608 - a column's name
             digest.update(key + b"\n")
         return digest.hexdigest()
 
@@ -94,13 +103,27 @@ def sort_bytes(schema: KeySchema, key: Key) -> bytes:
     return prefix if schema.sort is None else prefix + sortable(schema.sort, key[schema.sort.name])
 
 
-def spool(target: Path, schema: KeySchema, keys: Iterator[Key], *, in_order: bool) -> tuple[int, str]:
-    """Writes the keys to a new file, each once; returns their number and digest."""
+def spool(target: Path, schema: KeySchema, keys: Iterator[Key], origin: str, *, in_order: bool) -> KeyList:
+    """Writes the keys to a new file, each once."""
     with KeyFile(target, new=True) as file:
         count = file.write((canonical_key(schema, key), sort_bytes(schema, key) if in_order else b"") for key in keys)
         if in_order:
             file.sort()
-        return count, file.digest()
+        return KeyList(file.digest(), count, origin, file.digest_in_order())
+
+
+def check_whole(path: Path, keys: KeyList, run: str, hint: str) -> None:
+    """UsageError, with that hint, where the file does not hold those keys in their order: without them the run would
+    leave items out, and seem to be complete."""
+    if not path.exists():
+        raise UsageError(f"the keys of run {run} are gone: there is no {path}", hint)
+    try:
+        with KeyFile(path) as file:
+            same = (file.digest_in_order() == keys.in_order) if keys.in_order else (file.digest() == keys.digest)
+    except (UsageError, sqlite3.Error):
+        same = False
+    if not same:
+        raise UsageError(f"{path} does not hold the keys that run {run} was given: {keys.count:,} of them", hint)
 
 
 def read_keys(stream: TextIO, schema: KeySchema, name: str) -> Iterator[Key]:

@@ -20,7 +20,16 @@ from restrike.aws.wire import Wire
 from restrike.errors import UsageError
 from restrike.model import selection as model
 from restrike.model.selection import FilterExpression, KeyList, KeyQuery, Scan, Selection, projected, strands
-from restrike.model.table import AttributeValue, IndexInfo, Key, KeyAttribute, KeySchema, TableInfo, key_value
+from restrike.model.table import (
+    TABLE_ID,
+    AttributeValue,
+    IndexInfo,
+    Key,
+    KeyAttribute,
+    KeySchema,
+    TableInfo,
+    key_value,
+)
 from restrike.running.ledger import Ledger
 from restrike.selecting.keyfile import read_keys, spool
 from restrike.selecting.pages import pages
@@ -222,18 +231,17 @@ def _key_list(origin: str, table: TableInfo, ledger: Path, target: Path, *, orde
         else:
             keys = read_keys(stack.enter_context(_open(origin)), table.key, origin)
         try:
-            count, digest = spool(target, table.key, keys, in_order=ordered)
+            name = "standard input" if origin == STANDARD_INPUT else origin
+            return spool(target, table.key, keys, name, in_order=ordered)
         except UnicodeDecodeError as error:
             raise UsageError(f"{origin} is not UTF-8 text: {error.reason}", "Nothing was written.") from None
-    return KeyList(digest, count, "standard input" if origin == STANDARD_INPUT else origin)
 
 
 def _left_over(ledger: Ledger, name: str, table: TableInfo) -> Iterator[Key]:
     run = ledger.get(name)
-    if run.subject != table.arn:
-        raise UsageError(
-            f"run {name} was on {run.subject}, not on {table.arn}", "Name a run of this table: restrike runs list"
-        )
+    if run.subject != table.arn or run.identity.get(TABLE_ID, table.id) != table.id:
+        other = f"{run.subject}, not on {table.arn}" if run.subject != table.arn else "another table of that name"
+        raise UsageError(f"run {name} was on {other}", "Name a run of this table: restrike runs list")
     return (msgspec.json.decode(each.key) for each in ledger.leftovers(name))
 
 

@@ -73,6 +73,8 @@ class Source(Protocol):
     - When `read` ends, `ended` says why in a few words, and `gaps` names what is lost.
     - `started_s`, once entered: when it began to be read, by the clock that stamps its records (epoch seconds), where a
       later part of the run has to know it; else None.
+    - `stands_on` tells, in named parts, from what the records so far came; another object whenever it changed. A later
+      part of the run opens the source with it (`Opening.stood_on`), and is refused where that is gone or another.
     """
 
     uri: str
@@ -81,6 +83,7 @@ class Source(Protocol):
     gaps: list[Gap]
     drained: set[str]
     started_s: float | None
+    stands_on: Mapping[str, str]
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
@@ -98,7 +101,8 @@ class Opening:
     source keeps there itself; where it is opened to be looked at, `looking`, it writes nothing. `once`: it is read a
     single time, from its beginning, so that nothing is spooled. `run` is the run's name, `ledger` where runs are known.
     `started_s`: when an earlier part of the run began to read (epoch seconds by the service's clock), None for its
-    first part.
+    first part. `stood_on` is what that part's source stood on, None for the first; `again` the hint that says how to
+    give again what the run was given.
     """
 
     aws: Callable[[], Aws]
@@ -111,6 +115,8 @@ class Opening:
     allow_gaps: bool = False
     looking: bool = False
     once: bool = False
+    stood_on: Mapping[str, str] | None = None
+    again: str = ""
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -126,7 +132,8 @@ class SourceKind(Protocol):
 
     `form` is how it is written, for help. `flags` are its own: one that was given and is of another source is refused.
     `has_table`: the rest of its name is a table's. `has_time`: its records have times, so that a window means
-    something. `ordered`: the records of an item come in their order. `fidelity` is said before it is read.
+    something. `ordered`: the records of an item come in their order. `fidelity` is said before it is read. `spools`
+    are the files that it keeps in the run's folder, of no use once the run is complete.
     """
 
     scheme: str
@@ -136,6 +143,7 @@ class SourceKind(Protocol):
     has_time: bool
     ordered: bool
     fidelity: Fidelity
+    spools: tuple[str, ...]
 
     def parse(self, text: str, folder: Path) -> Uri:
         """What was typed; relative paths are of `folder`. UsageError says the right form."""

@@ -34,6 +34,9 @@ MODULES = {
 }
 """Scheme → the module of that kind, in the order in which people are told of them."""
 STANDARD_OUTPUT = "-"
+END = "target's end"
+"""Part of what a run stands on: how many bytes its target had when the run ended in order; empty while it delivers,
+since a death leaves what was not saved."""
 
 Options = Mapping[str, Any]
 """The flags of the target's own that were given, by the field that each fills."""
@@ -64,11 +67,14 @@ class Target(Protocol):
     - `run` and `fidelity` reach the consumer where the target has a way to tell them.
     - `size_bytes` is how much a target that keeps a file has taken so far, None for others: a run that goes on and
       finds less than it had delivered says so.
+    - `stands_on` tells, in named parts, what it has taken so far; another object whenever it changed, which is at most
+      once for each `sync`. A later part of the run opens it with that, and is refused where it is another.
     - Attempts of different lanes may run at the same time, up to the number of lanes.
     """
 
     uri: str
     max_payload_bytes: int | None
+    stands_on: Mapping[str, str]
 
     @property
     def size_bytes(self) -> int | None: ...
@@ -96,12 +102,14 @@ class TargetInfo(msgspec.Struct, frozen=True):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """For which run a target is looked at or opened. `resuming`: what it holds already may be the run's own."""
+    """For which run a target is looked at or opened. `resuming`: what it holds already may be the run's own.
+    `stood_on`: what it had taken then, as it told; with END."""
 
     aws: Aws
     run: str
     lanes: int = 1
     resuming: bool = False
+    stood_on: Mapping[str, str] = {}
 
 
 class TargetKind(Protocol):

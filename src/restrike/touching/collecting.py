@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from restrike.aws.walk import ended
+from restrike.errors import UsageError
 from restrike.model.table import KeySchema
+from restrike.running.ledger import Ledger
 from restrike.running.stop import Stop
 from restrike.selecting.keyfile import KeyFile, sort_bytes
 from restrike.selecting.read import Selector, Unit
 from restrike.touching.spelling import Spelling
 
+_LIST = "list"
+"""What the run stands on: the digest of its list."""
 
-async def collect(selector: Selector, schema: KeySchema, path: Path, stop: Stop) -> bool:
-    """Writes the keys of all that is selected to a key file; whether it came to the end. Otherwise there is none."""
+
+def is_whole(ledger: Ledger, run: str, path: Path) -> bool:
+    """Whether the list of the run is there, as it was made."""
+    if not path.exists():
+        return False
+    try:
+        with KeyFile(path) as file:
+            return file.digest_in_order() == ledger.stands(run).get(_LIST)
+    except (UsageError, sqlite3.Error):
+        return False
+
+
+async def collect(
+    selector: Selector, schema: KeySchema, path: Path, stop: Stop, keep: Callable[[dict[str, str]], None]
+) -> bool:
+    """Writes the keys of all that is selected to a key file; whether it came to the end. Otherwise there is none.
+    What the run stands on from then on is given to `keep`."""
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     spelling = Spelling(schema)
@@ -29,8 +50,10 @@ async def collect(selector: Selector, schema: KeySchema, path: Path, stop: Stop)
             if stop.is_set():
                 return False
             file.sort()
+            stands = {_LIST: file.digest_in_order()}
     finally:
         await ended(reading)
+    keep(stands)  # first: a list that nobody vouches for is made again
     partial.rename(path)
     return True
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -32,7 +33,7 @@ from restrike.running.stop import Stop
 from restrike.selecting.read import Limit, Places, Selector, Unit
 from restrike.touching.batches import Batches, OrderedBatches
 from restrike.touching.book import Book
-from restrike.touching.collecting import collect
+from restrike.touching.collecting import collect, is_whole
 from restrike.touching.counter import Counter
 from restrike.touching.marker import Marker
 from restrike.touching.pace import Pace
@@ -220,13 +221,13 @@ class Touch:
 
     async def _collected(self, wire: Wire) -> bool:
         """Whether the selection stands in the run's folder as a list of keys, in the order of the table's keys."""
-        if not self._resumed:
-            self._keys_path.unlink(missing_ok=True)  # of an earlier time: the index has other items now
-        if self._keys_path.exists():
+        ledger, name = self._life.book, self._book.run.name
+        if is_whole(ledger, name, self._keys_path):
             return True
         self._phase = "collecting"
         selector = self._selector(wire, self._selection, Places({}), Limit(None))
-        collected = await collect(selector, self._table.key, self._keys_path, self._stop)
+        keep = functools.partial(ledger.set_stands, name)
+        collected = await collect(selector, self._table.key, self._keys_path, self._stop, keep)
         self._phase = "touching"
         return collected
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,15 +14,16 @@ import msgspec
 from restrike.aws import dynamodb
 from restrike.aws.session import Aws
 from restrike.aws.wire import Wire
-from restrike.errors import UsageError
+from restrike.errors import AwsError, SourceLacks, UsageError
 from restrike.model.plan import Planned, PlanWarning, TouchPlanData
 from restrike.model.report import TouchReport
 from restrike.model.selection import KeyList, Selection
-from restrike.model.table import TableInfo
+from restrike.model.table import TableInfo, made_anew
 from restrike.model.times import iso
 from restrike.running.flags import PLAN_TIMEOUT_S
 from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out, check_same
+from restrike.running.locks import holders
 from restrike.running.run import Entry, Run, check_name, default_name
 from restrike.running.spool import keep
 from restrike.running.stop import Stop, run_to_end
@@ -33,6 +35,15 @@ from restrike.touching.pace import PaceOptions
 from restrike.touching.progress import OnProgress
 from restrike.touching.request import CONCURRENCY, VERIFY_TIMEOUT_S, TouchRequest, check, command_line
 from restrike.touching.run import KEYS, UNMARK, VERB, Asked, identity, line, summary, verb_writing
+from restrike.touching.standing import (
+    asked_of,
+    check_keys,
+    check_standing,
+    keys_of,
+    known_elsewhere,
+    list_lost,
+    place_of,
+)
 
 
 class TouchPlan(Planned[TouchPlanData]):
@@ -56,6 +67,7 @@ class TouchPlan(Planned[TouchPlanData]):
         self._table = table
         self._asked = asked
         self._verb = verb_writing(request.mode)
+        self._list_lost = False
         self._spool = spool  # a folder with the keys that were given; gone with the process, or with the plan
 
     def execute(
@@ -75,19 +87,24 @@ class TouchPlan(Planned[TouchPlanData]):
         active on the table, AwsError where AWS refuses; what is done by then is saved and can be resumed.
         """
         # Stream records are stamped by the service's clock, not by ours.
-        started_s = dynamodb.describe_table(self._aws, self._table.name)[1].timestamp()
+        started_s = self._described()
         entering: Entering[TouchReport] = Entering(
             self._entry(started_s),
             done=self._report_again,
             taken_up=lambda known: self._taken_up(known, started_s),
             begins_again=self._begins_again,
             prepare=self._prepare,
-            check=self._check_alone,
+            check=self._check,
         )
 
         async def work(life: Life) -> TouchReport:
             asked = msgspec.json.decode(life.run.request, type=Asked)
-            return await Touch(self._aws, self._table, asked, life, on_progress or _silent).execute()
+            report = await Touch(self._aws, self._table, asked, life, on_progress or _silent).execute()
+            if report.state in ("COMPLETED", "LIMITED"):
+                await asyncio.to_thread(self._check_same_table, report)
+            if report.already and not life.resumed and life.run.epoch == 1 and self._asked.options.mode == "marker":
+                report.notes += (known_elsewhere(report.already),)
+            return report
 
         try:
             return carry_out(
@@ -103,6 +120,26 @@ class TouchPlan(Planned[TouchPlanData]):
         finally:
             self.discard()
 
+    def _described(self) -> float:
+        """The service's time. UsageError where another table has the name by now."""
+        table, now = dynamodb.describe_table(self._aws, self._table.name)
+        if table.id != self._table.id:
+            raise made_anew(self.data.run, f"table {table.name}", self._table.id, table.id)
+        return now.timestamp()
+
+    def _check_same_table(self, report: TouchReport) -> None:
+        """Raises where the table was deleted while it was touched, and another has its name: whatever was not found in
+        it then was reported as gone."""
+        try:
+            self._described()
+        except UsageError as error:
+            report.state = "FAILED"
+            lacks = SourceLacks(error.message, error.hint)
+            lacks.report, lacks.can_go_on = report, False
+            raise lacks from None
+        except AwsError:
+            pass  # that it is gone altogether, or cannot be asked any more, changes nothing of what was done
+
     def _entry(self, started_s: float | None) -> Entry:
         return Entry(
             self.data.run,
@@ -117,8 +154,9 @@ class TouchPlan(Planned[TouchPlanData]):
 
     def _taken_up(self, known: Run, started_s: float) -> Entry:
         """As it is asked for now, but for how the selection is read: its places are those of its own segments."""
-        selection = msgspec.json.decode(known.request, type=Asked).selection
-        asked = msgspec.structs.replace(self._asked, selection=selection)
+        asked = self._asked
+        if not self._begins_again(known):
+            asked = msgspec.structs.replace(asked, selection=asked_of(known).selection)
         return msgspec.structs.replace(self._entry(started_s), request=msgspec.json.encode(asked))
 
     def _report_again(self, known: Run) -> TouchReport | None:
@@ -131,21 +169,30 @@ class TouchPlan(Planned[TouchPlanData]):
         return report
 
     def _begins_again(self, known: Run) -> bool:
-        return self.request.again and _is_done(known, self.request.limit)
+        return self.request.again and (_is_done(known, self.request.limit) or self._list_lost)
 
     def _prepare(self, known: Run | None, folder: Path) -> None:
-        """Before the run is known to exist, it has the keys that it stands on."""
-        keys = folder / KEYS
-        if known is None and self._spool is not None:
+        """Before the run is known to exist, it has the keys that it stands on; one that goes on has those it had."""
+        keys, what = folder / KEYS, self._asked.selection.what
+        anew = known is None or self._begins_again(known)
+        if not isinstance(what, KeyList):
+            if anew:
+                keys.unlink(missing_ok=True)  # those of an ordered run through an index are read anew
+            return
+        if self._spool is not None and (known is None or anew or what.in_order == keys_of(known).in_order):
             keep(self._spool / KEYS, folder)
-        elif not isinstance(self._asked.selection.what, KeyList) and (known is None or self._begins_again(known)):
-            keys.unlink(missing_ok=True)  # those of an ordered run through an index are read anew
+        elif known is not None:
+            check_keys(known, keys, what if self._spool is not None else None)
 
-    def _check_alone(self, ledger: Ledger) -> None:
-        others = _active(ledger, self._table, besides=self.data.run)
+    def _check(self, ledger: Ledger) -> None:
+        """UsageError where the run must not begin or go on now."""
+        known = ledger.find(self.data.run)
+        self._list_lost = known is not None and list_lost(ledger, known, self.request)
+        others = [f"run {name}" for name in _active(ledger, self._table, besides=self.data.run)]
+        others += ledger.hold(place_of(self._table), f"run {self.data.run} of {ledger.path}")
         if others and not self.request.force:
             raise UsageError(
-                f"run {others[0]} is active on table {self._table.name}",
+                f"{others[0]} is active on table {self._table.name}",
                 "Wait for it, or add --force to run beside it (the writes add up).",
             )
 
@@ -219,15 +266,21 @@ async def _look(
         check_same(verb, before, Entry(name, verb.name, table.arn, identity(asked, table), b""))
         if before is not None and not request.again and _is_done(before, request.limit):
             return TouchPlan(request, _nothing_new(before, request), aws, table, asked, spool)
+        warnings = check_standing(ledger, before, asked, given=spool is not None)
         look = Look(request, name, aws, table, wire, selection)
         data = await look.plan((spool or folder) / KEYS)
     options = msgspec.structs.replace(asked.options, verify=look.verify)
     asked = Asked(request, selection, options, look.wcu_per_item)
     with Ledger(ledger, read_only=True) as book:
-        others = _active(book, table, besides=name)
+        others = [f"run {other}" for other in _active(book, table, besides=name)]
+    others += holders(place_of(table))
     if others:
-        text = f"run {others[0]} is active on this table: --execute waits for its end, or needs --force."
-        data = msgspec.structs.replace(data, warnings=(*data.warnings, PlanWarning("another-run", text)))
+        text = f"{others[0]} is active on this table: --execute waits for its end, or needs --force."
+        warnings.append(PlanWarning("another-run", text))
+    if before is None and data.sample_already and request.mode == "marker":
+        text = f"of {data.sample_size:,} sampled items, {known_elsewhere(data.sample_already)}. They do not fire."
+        warnings.append(PlanWarning("known-elsewhere", text))
+    data = msgspec.structs.replace(data, warnings=(*data.warnings, *warnings))
     return TouchPlan(request, data, aws, table, asked, spool)
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from restrike.model.report import Counts
 from restrike.model.selection import Selection, identity_parts
-from restrike.model.table import TableInfo
+from restrike.model.table import TABLE_ID, TableInfo
 from restrike.running.life import Verb
 from restrike.running.run import Run
 from restrike.touching.book import STREAM, Saved
@@ -32,7 +32,7 @@ class Asked(msgspec.Struct, frozen=True):
 def identity(asked: Asked, table: TableInfo) -> dict[str, str]:
     """What makes it the same run: the table, the items, and what is written. Not pace, limit, proof or retries."""
     options = asked.options
-    parts = {"table": table.arn, **identity_parts(asked.selection), options.mode: options.attribute}
+    parts = {"table": table.arn, TABLE_ID: table.id, **identity_parts(asked.selection), options.mode: options.attribute}
     if options.mode == "unmark":
         parts |= {"run": ", ".join(options.names)}
     return parts | ({"order": "by sort key"} if options.ordered else {})

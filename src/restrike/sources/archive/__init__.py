@@ -27,6 +27,7 @@ class ArchiveKind:
     has_time = True
     ordered = True
     fidelity: Fidelity = "exact"
+    spools: tuple[str, ...] = ()
 
     def parse(self, text: str, folder: Path) -> Uri:
         where = text.removeprefix("archive:")
@@ -45,7 +46,12 @@ class ArchiveKind:
         from restrike.sources.archive.reading import ArchiveSource
 
         return ArchiveSource(
-            opening.aws, uri.rest, wants_key=opening.wants_key, skips_damaged=opening.allow_gaps, named=uri.text
+            opening.aws,
+            uri.rest,
+            wants_key=opening.wants_key,
+            skips_damaged=opening.allow_gaps,
+            named=uri.text,
+            stood_on=opening.stood_on,
         )
 
     def permissions(self, uri: Uri) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from typing import Self
 from restrike.archive.layout import HOUR_S, StreamName, hour_of
 from restrike.archive.opened import Damaged
 from restrike.archive.places import opened
-from restrike.archive.reader import ArchiveReader, open_archive
+from restrike.archive.reader import ArchiveReader, holds, open_archive
 from restrike.archive.state import gaps
 from restrike.aws.session import Aws
+from restrike.errors import UsageError
 from restrike.model.record import Fidelity, Record
 from restrike.model.times import iso
 from restrike.model.window import Gap, Window
@@ -23,6 +24,7 @@ from restrike.stores.objects import Changed
 LOOK_FILES = 100
 READ_AHEAD = 2  # row groups
 LEAVE_S = 10.0
+_FIRST, _LAST = "first file", "last file"
 
 
 class ArchiveSource:
@@ -45,12 +47,14 @@ class ArchiveSource:
         wants_key: Callable[[bytes], bool] | None = None,
         skips_damaged: bool = False,
         named: str | None = None,
+        stood_on: Mapping[str, str] | None = None,
     ) -> None:
         self.uri = named or f"archive:{uri}"
         self.ended = ""
         self.gaps: list[Gap] = []
         self.drained: set[str] = set()
         self.started_s: float | None = None
+        self.stands_on: Mapping[str, str] = stood_on or {}
         self._aws = aws
         self._where = uri
         self._wants_key = wants_key
@@ -59,12 +63,42 @@ class ArchiveSource:
 
     async def __aenter__(self) -> Self:
         self._store, self._names = await asyncio.to_thread(open_archive, self._where, self._aws)
+        await asyncio.to_thread(self._check_same)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing is held between two readings."""
+
+    def _check_same(self) -> None:
+        """UsageError where the archive has no more what an earlier part of the run read last of it: then it may lack
+        what follows too, without a gap. What was read first may have been pruned, hour by hour."""
+        for part in (_FIRST, _LAST):
+            path, _, last = self.stands_on.get(part, "").partition(" ")
+            if not path:
+                continue
+            name = next((each for each in self._names if path.startswith(f"{each.folder}/")), None)
+            if part == _FIRST and name is not None and not self._store.objects(path.rpartition("/")[0]):
+                continue
+            try:
+                if name is not None and holds(self._store, name, path, int(last) if last else None):
+                    continue
+            except Damaged:
+                continue  # who reads it says so, or leaves it out
+            raise UsageError(
+                f"{self.uri} is not the archive that this run has read: it has no more {path}"
+                + (f" with its records up to {last}" if last else ""),
+                "Was it replaced by an older copy, or pruned? Put it back, or begin anew under another --run.",
+            )
+
+    def _stand(self, reader: ArchiveReader) -> None:
+        if reader.first_file is None or reader.last_file is None:
+            return
+        path, number = reader.last_file
+        last = f"{path} {number}"
+        if self.stands_on.get(_LAST) != last:
+            self.stands_on = {_FIRST: self.stands_on.get(_FIRST, reader.first_file), _LAST: last}
 
     async def look(self, window: Window) -> SourceInfo:
         """Counts by the footers of at most 100 files."""
@@ -133,6 +167,7 @@ class ArchiveSource:
         for name in self._names:
             reader = ArchiveReader(self._store, name, skips_damaged=self._skips_damaged)
             async for records in _ahead(reader.read(window, after, self._wants_key)):
+                self._stand(reader)
                 yield records
             self.gaps += reader.gaps
             files += reader.opened_files

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
 from restrike.model.uri import STANDARD_INPUT, Uri
 from restrike.sources import Opening, Resolved
+from restrike.sources.jsonl.extent import Extent
 
 if TYPE_CHECKING:
     from restrike.model.record import Fidelity
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 SPOOL = "source.jsonl"
 """In the run's folder: what came on standard input."""
 _CHUNK_BYTES = 1 << 20
+
+
+class _State(msgspec.Struct, frozen=True):
+    """`given`: what came on standard input."""
+
+    given: Extent | None = None
 
 
 class JsonlKind:
@@ -33,6 +42,7 @@ class JsonlKind:
     has_time = True
     ordered = True
     fidelity: Fidelity = "exact"
+    spools: tuple[str, ...] = (SPOOL,)
 
     def parse(self, text: str, folder: Path) -> Uri:
         path = text.removeprefix("jsonl:")
@@ -49,21 +59,27 @@ class JsonlKind:
 
         if uri.rest != STANDARD_INPUT or opening.once:
             return Resolved()
-        size_bytes, digest = await asyncio.to_thread(_spool, opening.folder / SPOOL)
-        return Resolved(identity={"standard input": f"{size_bytes:,} bytes with the digest {digest[:16]}"})
+        given = await asyncio.to_thread(_spool, opening.folder / SPOOL)
+        identity = {"standard input": f"{given.size_bytes:,} bytes with the digest {given.digest[:16]}"}
+        return Resolved(msgspec.json.encode(_State(given)), identity)
 
     def open(self, uri: Uri, resolved: Resolved, opening: Opening) -> JsonlSource:
         from restrike.sources.jsonl.reading import JsonlSource
 
-        spooled = uri.rest == STANDARD_INPUT and not opening.once
-        return JsonlSource(str(opening.folder / SPOOL) if spooled else uri.rest, named=uri)
+        if uri.rest != STANDARD_INPUT or opening.once:
+            measures = not opening.looking and not opening.once
+            return JsonlSource(uri.rest, named=uri, measures=measures, stood_on=opening.stood_on)
+        given = msgspec.json.decode(resolved.state, type=_State).given
+        # All of it was there before the first record: so all of it is to be there again.
+        stood_on = None if opening.stood_on is None or given is None else given.as_parts()
+        return JsonlSource(str(opening.folder / SPOOL), named=uri, stood_on=stood_on, again=opening.again)
 
     def permissions(self, uri: Uri) -> tuple[str, ...]:
         return ()
 
 
-def _spool(path: Path) -> tuple[int, str]:
-    """Standard input into that file; returns its bytes and the SHA-256 of it."""
+def _spool(path: Path) -> Extent:
+    """Standard input into that file; returns how much it was."""
     digest, size_bytes = hashlib.sha256(), 0
     try:
         # Whole images: nobody else's business, also where the disk is full and the rest is left behind.
@@ -73,7 +89,7 @@ def _spool(path: Path) -> tuple[int, str]:
                 size_bytes += file.write(chunk)
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"standard input cannot be read: {error}", "Give a file: jsonl:PATH.") from None
-    return size_bytes, digest.hexdigest()
+    return Extent(size_bytes, digest.hexdigest())
 
 
 def _private(path: str, flags: int) -> int:

@@ -25,6 +25,7 @@ from restrike.model.uri import STANDARD_INPUT, Uri
 from restrike.model.window import Gap, Window
 from restrike.sources import SourceInfo
 from restrike.sources.jsonl.chunks import Both, Chunks, Frames, Input, Unbuffered
+from restrike.sources.jsonl.extent import Extent, Measured
 from restrike.sources.jsonl.splitter import ABSENT, PARSED_BYTES, Splitter, Value, decoded
 
 CHUNK_BYTES = 1 << 18
@@ -45,7 +46,8 @@ class JsonlSource:
     """The records of one file, in the order of the file, which is one shard named by its path.
 
     A place is the ordinal of a record in the file, from 1: sequence numbers may repeat there, within one file and
-    even within one event. A file that only grew can be resumed; one that was changed otherwise cannot.
+    even within one event. So a file that only grew can be resumed, and one that was changed otherwise is refused: what
+    was read of it, by its bytes, is what a run stands on. A pipe gives its records once, and is refused too.
 
     `.gz` and `.zst` are unpacked on the way, the latter with the package `zstandard`. Memory holds one value (at most
     64 MB), a chunk of at most 8 MB, and of a `.zst` the window that it was packed with, at most 128 MB. `-` is standard
@@ -60,14 +62,31 @@ class JsonlSource:
 
     fidelity: Fidelity = "exact"
 
-    def __init__(self, path: str, *, stream_arn: str = "", named: Uri | None = None) -> None:
-        """`named`: as what a user knows it, where that is not this file (standard input that was spooled)."""
+    def __init__(
+        self,
+        path: str,
+        *,
+        stream_arn: str = "",
+        named: Uri | None = None,
+        measures: bool = False,
+        stood_on: Mapping[str, str] | None = None,
+        again: str = "Put back the file that was read, or begin anew under another --run.",
+    ) -> None:
+        """`named`: as what a user knows it, where that is not this file (standard input that was spooled). `measures`:
+        what is read is what a run will stand on. `stood_on`: what an earlier part of it had read; `again` is the hint
+        where that is not there any more."""
         self.uri = named.text if named is not None else path if path == STANDARD_INPUT else f"jsonl:{path}"
         self._shard = named.rest if named is not None else path
         self.ended = ""
         self.gaps: list[Gap] = []
         self.drained: set[str] = set()
         self.started_s: float | None = None
+        self.stands_on: Mapping[str, str] = stood_on or {}
+        self._stood = Extent.of(self.stands_on)
+        self._stands_bytes = 0 if self._stood is None else self._stood.size_bytes
+        self._measures = measures
+        self._again = again
+        self._file: Measured | None = None
         self._path = path
         self._stream_arn = stream_arn
         self._begun = False
@@ -138,6 +157,7 @@ class JsonlSource:
                 # As much as is there, so that a pipe's records go on as they come; more for a value that is large.
                 chunk = await chunks.next(max(CHUNK_BYTES, min(splitter.held_bytes, PARSED_BYTES)))
                 splitter.feed(chunk)
+                self._stand()
                 page: list[Record] = []
                 bad: SourceLacks | None = None
                 try:
@@ -158,6 +178,13 @@ class JsonlSource:
                 if not chunk:
                     break
         self.ended = f"end of the file: {ordinal:,} records"
+
+    def _stand(self) -> None:
+        """What was read stands for itself, once it is more than an earlier part of the run had read."""
+        if self._file is not None:
+            extent = self._file.extent
+            if extent.size_bytes > self._stands_bytes:
+                self.stands_on, self._stands_bytes = extent.as_parts(), extent.size_bytes
 
     def _records(
         self, value: bytes, known: Value | list[msgspec.Raw] | None, splitter: Splitter, ordinal: int
@@ -208,9 +235,20 @@ class JsonlSource:
         except OSError as error:
             why = error.strerror
         if why is not None:
-            raise UsageError(f"cannot read {self._path}: {why}", "Give a file of records, or -.")
+            hint = self._again if self._stood is not None else "Give a file of records, or -."
+            raise UsageError(f"cannot read {self._path}: {why}", hint)
+        if self._stood is not None:
+            self._check_same(path, self._stood)
         if self._path.endswith(".zst"):
             self._zstandard()
+
+    def _check_same(self, path: Path, stood: Extent) -> None:
+        try:
+            why = stood.why_not(path) if path.is_file() else "it is no file, and what it gave it gives only once"
+        except OSError as error:
+            why = error.strerror
+        if why is not None:
+            raise UsageError(f"{self._path} is not what this run has read: {why}", self._again)
 
     def _zstandard(self) -> Any:
         try:
@@ -228,14 +266,17 @@ class JsonlSource:
                 raise UsageError("standard input is closed", "Give the records there, or name a file: jsonl:PATH.")
             return Unbuffered(sys.stdin.fileno())
         try:
-            raw = Path(self._path).open("rb")  # noqa: SIM115 - `Chunks` closes it
+            raw: Any = Path(self._path).open("rb")  # noqa: SIM115 - `Chunks` closes it
         except OSError as error:
             raise UsageError(f"cannot read {self._path}: {error.strerror}", "Give a file of records, or -.") from None
+        if self._measures:
+            raw = self._file = Measured(raw)
         if self._path.endswith(".gz"):
             return Both(gzip.GzipFile(fileobj=raw), raw)
         if self._path.endswith(".zst"):
             return Frames(self._zstandard().ZstdDecompressor(), raw)
-        return raw
+        plain: Input = raw
+        return plain
 
 
 def _view_type(record: Record) -> str | None:

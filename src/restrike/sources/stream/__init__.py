@@ -10,6 +10,7 @@ import msgspec
 
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
+from restrike.model.table import TABLE_ID, made_anew
 from restrike.model.uri import Uri
 from restrike.sources import Opening, Resolved
 from restrike.sources.stream.arn import stream_region
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class _State(msgspec.Struct, frozen=True):
+    """`table_id`: of the table that the stream was named by; empty where it was named by its ARN."""
+
     follow: bool = False
+    table_id: str = ""
 
 
 class StreamKind:
@@ -33,6 +37,7 @@ class StreamKind:
     has_time = True
     ordered = True
     fidelity: Fidelity = "exact"
+    spools: tuple[str, ...] = ()
 
     def parse(self, text: str, folder: Path) -> Uri:
         if stream_region(text) is not None:
@@ -50,13 +55,28 @@ class StreamKind:
         return bool(options.get("follow"))
 
     async def resolve(self, uri: Uri, options: Mapping[str, Any], opening: Opening) -> Resolved:
+        import asyncio
+
+        from restrike.aws import dynamodb
+
         follow = self.endless(options)
-        return Resolved(msgspec.json.encode(_State(follow)), {"follow": "yes"} if follow else {})
+        parts = {"follow": "yes"} if follow else {}
+        table_id = ""
+        if stream_region(uri.rest) is None and not opening.once:
+            table, _ = await asyncio.to_thread(dynamodb.describe_table, opening.aws(), uri.rest)
+            table_id = parts[TABLE_ID] = table.id
+        return Resolved(msgspec.json.encode(_State(follow, table_id)), parts)
 
     def open(self, uri: Uri, resolved: Resolved, opening: Opening) -> StreamSource:
+        from restrike.aws import dynamodb
         from restrike.sources.stream.reading import StreamSource
 
-        follow = msgspec.json.decode(resolved.state, type=_State).follow
+        state = msgspec.json.decode(resolved.state, type=_State)
+        if state.table_id:
+            table, _ = dynamodb.describe_table(opening.aws(), uri.rest)
+            if table.id != state.table_id:
+                raise made_anew(opening.run, str(uri), state.table_id, table.id)
+        follow = state.follow
         latest = follow and opening.window.since_s is None
         return StreamSource(
             opening.aws(),

@@ -70,6 +70,7 @@ class StreamSource:
         self.gaps: list[Gap] = []
         self.drained: set[str] = set()
         self.started_s = started_s
+        self.stands_on: Mapping[str, str] = {}
         self._resumed = started_s is not None
         self._aws = aws
         self._name = table_or_arn

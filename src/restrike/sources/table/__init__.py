@@ -12,6 +12,7 @@ from restrike.errors import UsageError
 from restrike.model.flags import Flag
 from restrike.model.record import EventName, Fidelity
 from restrike.model.selection import KeyList, Selection, identity_parts
+from restrike.model.table import TABLE_ID, made_anew
 from restrike.model.uri import Uri
 from restrike.selecting import request as selecting
 from restrike.selecting.request import SelectionRequest
@@ -29,6 +30,7 @@ class _State(msgspec.Struct, frozen=True):
     selection: Selection
     as_event: EventName = "INSERT"
     old_image: bool = True
+    table_id: str = ""
 
 
 class TableKind:
@@ -53,6 +55,7 @@ class TableKind:
     has_time = False
     ordered = False
     fidelity: Fidelity = "synthetic"
+    spools: tuple[str, ...] = (KEYS, JOURNAL)
 
     def parse(self, text: str, folder: Path) -> Uri:
         return Uri("table", text.removeprefix("table:"), text)
@@ -76,28 +79,37 @@ class TableKind:
         request = SelectionRequest(**{name: value for name, value in options.items() if name in _SELECTING})
         async with dynamodb.connect(aws, connections=2) as wire:
             selection = await resolve(request, table, wire, ledger=opening.ledger, keys=opening.folder / KEYS)
-        parts = {"table": table.arn, **identity_parts(selection), "as": as_event}
+        parts = {"table": table.arn, TABLE_ID: table.id, **identity_parts(selection), "as": as_event}
         return Resolved(
-            msgspec.json.encode(_State(selection, as_event, old_image)),
+            msgspec.json.encode(_State(selection, as_event, old_image, table.id)),
             parts | ({} if old_image else {"old image": "left out"}),
         )
 
     def open(self, uri: Uri, resolved: Resolved, opening: Opening) -> TableSource:
         from restrike.aws import dynamodb
-        from restrike.selecting.keyfile import KeyFile
+        from restrike.selecting.keyfile import KeyFile, check_whole
         from restrike.sources.table.reading import TableSource
 
         state = msgspec.json.decode(resolved.state, type=_State)
         aws = opening.aws()
+        table, _ = dynamodb.describe_table(aws, uri.rest)
+        if state.table_id not in ("", table.id):
+            raise made_anew(opening.run, str(uri), state.table_id, table.id)
+        keys = None
+        if isinstance(state.selection.what, KeyList):
+            if opening.stood_on is not None:
+                check_whole(opening.folder / KEYS, state.selection.what, opening.run, opening.again)
+            keys = KeyFile(opening.folder / KEYS)
         return TableSource(
             aws,
-            dynamodb.describe_table(aws, uri.rest)[0],
+            table,
             state.selection,
             as_event=state.as_event,
             old_image=state.old_image,
-            keys=KeyFile(opening.folder / KEYS) if isinstance(state.selection.what, KeyList) else None,
+            keys=keys,
             journal=None if opening.looking else opening.folder / JOURNAL,
             salt=opening.run,
+            stood_on=opening.stood_on,
         )
 
     def permissions(self, uri: Uri) -> tuple[str, ...]:

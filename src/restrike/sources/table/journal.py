@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ class Journal:
             "CREATE TABLE IF NOT EXISTS pages"
             " (strand TEXT, first INTEGER, count INTEGER, keys BLOB, behind BLOB, PRIMARY KEY (strand, first))"
         )
+        self._db.execute("CREATE TABLE IF NOT EXISTS about (id TEXT)")
+        self._db.execute("INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT 1 FROM about)", (secrets.token_hex(8),))
+        self.id = str(self._db.execute("SELECT id FROM about").fetchone()[0])
+        """Tells it from any other, also from one that was made in its place."""
 
     def close(self) -> None:
         with self._lock:

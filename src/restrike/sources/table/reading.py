@@ -7,6 +7,7 @@ read), and the stream's ARN where the table has no stream. Images are the item's
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from restrike.aws import dynamodb
 from restrike.aws.dynamodb import decode
 from restrike.aws.session import Aws
 from restrike.aws.wire import Wire
-from restrike.errors import SourceLacks, UsageError
+from restrike.errors import AwsError, SourceLacks, UsageError
 from restrike.model.record import EventName, Fidelity, Record
 from restrike.model.selection import KeyList, Selection, Strand, projected, strands
 from restrike.model.table import TableInfo, canonical_key
@@ -33,6 +34,7 @@ QUEUED_PAGES = 2
 BATCHES = 4  # BatchGetItem under way
 BATCH_BYTES = 4 << 20  # of items that are aimed at: 100 of 400 KB would be 40 MB
 
+_JOURNAL = "journal"
 _Items = list[tuple[int, bytes]]
 """(Ordinal, whole item)."""
 
@@ -102,6 +104,7 @@ class TableSource:
         keys: Keys | None = None,
         journal: Path | None = None,
         salt: str = "",
+        stood_on: Mapping[str, str] | None = None,
     ) -> None:
         if not old_image and as_event != "MODIFY":
             raise UsageError(f"--no-old-image goes with --as MODIFY, not with {as_event}")
@@ -112,6 +115,7 @@ class TableSource:
         self.gaps: list[Gap] = []
         self.drained: set[str] = set()
         self.started_s: float | None = None
+        self.stands_on: Mapping[str, str] = stood_on or {}
         self.gone = 0
         self._aws = aws
         self._table = table
@@ -132,6 +136,14 @@ class TableSource:
     async def __aenter__(self) -> Self:
         if self._journal_path is not None and self._keys is None:
             self._journal = await asyncio.to_thread(Journal, self._journal_path)
+            stood = self.stands_on.get(_JOURNAL, self._journal.id)
+            if stood != self._journal.id:
+                self._journal.close()
+                raise SourceLacks(
+                    f"{self._journal_path}, in which the run wrote down what it had read, is gone or another",
+                    "Without it this run cannot go on: begin anew under another --run.",
+                )
+            self.stands_on = {_JOURNAL: stood}
         self._wire = dynamodb.connect(self._aws, connections=READERS + BATCHES)
         await self._wire.__aenter__()
         return self
@@ -192,11 +204,24 @@ class TableSource:
         failed: Exception | None = None
         try:
             await each(enumerate(strands(self._selection, self._table, consistent=True)), read)
+            await asyncio.to_thread(self._check_same)
         except ExceptionGroup as errors:
             failed = _first(errors)
+        except SourceLacks as error:
+            failed = error
         await queue.put(None)
         if failed is not None:
             raise failed
+
+    def _check_same(self) -> None:
+        """SourceLacks where another table has the name by now: its items were among those that were read."""
+        with contextlib.suppress(AwsError):  # that it cannot be asked any more changes nothing of what was read
+            table, _ = dynamodb.describe_table(self._aws, self._table.name)
+            if table.id != self._table.id:
+                raise SourceLacks(
+                    f"{self.uri} was deleted and made anew while it was read: there are records of both",
+                    "Begin anew under another --run.",
+                )
 
     # ── pages of items ───────────────────────────────────────────────────────────────────────────────────
 

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -158,6 +159,7 @@ class HandlerTarget:
     """
 
     max_payload_bytes: int | None = MAX_EVENT_BYTES
+    stands_on: Mapping[str, str] = {}
     """As of Lambda: the handler is one of its own."""
 
     def __init__(

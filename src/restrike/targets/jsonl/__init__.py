@@ -36,7 +36,13 @@ class JsonlKind(TargetKind):
     def open(self, uri: Uri, options: Options, opening: Opening) -> JsonlTarget:
         from restrike.targets.jsonl.target import JsonlTarget
 
-        return JsonlTarget(uri.rest, events=bool(options.get("events", False)), resume=opening.resuming, uri=uri.text)
+        return JsonlTarget(
+            uri.rest,
+            events=bool(options.get("events", False)),
+            resume=opening.resuming,
+            uri=uri.text,
+            stood_on=opening.stood_on,
+        )
 
     def file(self, uri: Uri) -> Path | None:
         return None if uri.rest == STANDARD_OUTPUT else Path(uri.rest)

@@ -13,15 +13,17 @@ import os
 import select
 import stat
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import msgspec
 
-from restrike.errors import RestrikeError, UsageError
+from restrike.errors import DeliveryFailed, RestrikeError, UsageError
 from restrike.model.record import Record, event
-from restrike.targets import STANDARD_OUTPUT, Answer, TargetInfo
+from restrike.targets import END, STANDARD_OUTPUT, Answer, TargetInfo
+from restrike.targets.jsonl.written import Written
 
 _CHUNK_BYTES = 1 << 16
 _LONGEST_NAP_S = 0.05
@@ -34,14 +36,23 @@ class JsonlTarget:
 
     `events`: each line is the Lambda event of a batch, else each is a record. `resume`: what an earlier process of
     the same run wrote is kept, and written on behind its last whole line; a file that is there and not empty is
-    refused otherwise.
+    refused otherwise. So is one that does not begin with what that process had written, by its size, its first and its
+    last bytes, or that has more than that where it had ended in order.
 
     Raises BrokenPipeError where the reader of standard output went away: the command ends quietly then.
     """
 
     max_payload_bytes: int | None = None
 
-    def __init__(self, path: str, *, events: bool = False, resume: bool = False, uri: str = "") -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        events: bool = False,
+        resume: bool = False,
+        uri: str = "",
+        stood_on: Mapping[str, str] | None = None,
+    ) -> None:
         import asyncio
 
         if path.endswith(_COMPRESSED):
@@ -53,6 +64,9 @@ class JsonlTarget:
         self.uri = uri or (path if path == STANDARD_OUTPUT else f"jsonl:{path}")
         self._events = events
         self._resume = resume
+        self.stands_on: Mapping[str, str] = stood_on or {}
+        self._end = self.stands_on.get(END, "")
+        self._stood = Written.of(self.stands_on)
         self._file = -1
         self._regular = False
         # A reader may be slower than several lanes, and a line must not come between the halves of another.
@@ -96,11 +110,14 @@ class JsonlTarget:
             else:
                 _check_may(path, os.W_OK)
             if found is None or not stat.S_ISREG(found.st_mode) or not found.st_size:
+                self._check_there(found)
                 return TargetInfo()
             if not self._resume:
                 raise self._not_empty()
             with path.open("rb") as file:
-                half_bytes = found.st_size - _end_of_last_line(file.fileno(), found.st_size)
+                whole = _end_of_last_line(file.fileno(), found.st_size)
+                self._check_same(file.fileno(), found.st_size, whole)
+                half_bytes = found.st_size - whole
         except OSError as error:
             raise self._unwritable(error) from None
         if not half_bytes:
@@ -131,6 +148,8 @@ class JsonlTarget:
         if self._regular:
             try:
                 await asyncio.to_thread(os.fsync, self._file)
+                if self.path != STANDARD_OUTPUT and self._stood != (now := Written.now(self._file)):
+                    self._stood, self.stands_on = now, now.as_parts()
             except OSError as error:
                 raise self._refusal(error) from None
 
@@ -142,7 +161,10 @@ class JsonlTarget:
 
     def _open(self) -> None:
         try:
-            kept = not Path(self.path).exists() or Path(self.path).is_file()
+            there = Path(self.path).exists()
+            if not there:
+                self._check_there(None)  # before it is made
+            kept = not there or Path(self.path).is_file()
             # A pipe is opened to write only, and without waiting: one that nobody reads is refused.
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT if kept else os.O_WRONLY | os.O_NONBLOCK
             self._file = os.open(self.path, flags | os.O_CLOEXEC, 0o644)
@@ -174,6 +196,7 @@ class JsonlTarget:
         if size and not self._resume:
             raise self._not_empty()
         whole = _end_of_last_line(self._file, size)
+        self._check_same(self._file, size, whole)
         if whole < size:
             os.ftruncate(self._file, whole)
         # That the file exists must last as well as what is in it; not every file system can be asked.
@@ -181,6 +204,29 @@ class JsonlTarget:
         with contextlib.suppress(OSError):
             os.fsync(folder)
         os.close(folder)
+
+    def _check_there(self, found: os.stat_result | None) -> None:
+        if self._stood is not None and self._stood.size_bytes and (found is None or stat.S_ISREG(found.st_mode)):
+            self._refuse("is gone" if found is None else "is empty")
+
+    def _check_same(self, file: int, size: int, whole: int) -> None:
+        """Raises where the file does not begin with what the run had written, or goes on with lines that it had not."""
+        if self._stood is not None and not self._stood.is_of(file, size):
+            lost = size < self._stood.size_bytes
+            self._refuse(f"has {size:,} bytes" if lost else "is another file, or was written over")
+        if self._end and whole > int(self._end):
+            extra = f"{whole - int(self._end):,} bytes behind what the run had written"
+            raise DeliveryFailed(
+                f"{self.path} has {extra}: somebody else wrote to it",
+                "Take them away to go on, or replay again into another file, under another --run.",
+            )
+
+    def _refuse(self, how: str) -> NoReturn:
+        assert self._stood is not None
+        raise DeliveryFailed(
+            f"{self.path} {how}, and the run had written {self._stood.size_bytes:,} bytes: some of it is lost",
+            "Was there a power cut, or was it edited? Put it back, or replay into another file, under another --run.",
+        )
 
     def _write_file(self, text: bytes) -> None:
         before = os.fstat(self._file).st_size

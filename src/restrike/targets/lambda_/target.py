@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -49,6 +50,7 @@ class LambdaTarget:
     """
 
     max_payload_bytes: int | None = MAX_EVENT_BYTES
+    stands_on: Mapping[str, str] = {}
 
     def __init__(
         self, aws: Aws, name: FunctionName, *, run: str, lanes: int = 32, timeout_s: float | None = None
