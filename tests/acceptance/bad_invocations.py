@@ -412,6 +412,8 @@ UNMARK: list[Row] = [
 
 RECORDS: list[Row] = [
     ("jsonl:records.jsonl --where 'nobody(@)'", 2, "there is no function nobody()"),
+    (f"jsonl:records.jsonl --where '[{','.join('@' * 101)}]'", 2, "may hold a record 101 times at once"),
+    (f"jsonl:records.jsonl --where '{'to_string([' * 40}eventName{'])' * 40}'", 2, "a text of more than 10,000,000"),
     ("jsonl:records.jsonl --where 'starts_with(eventName)'", 2, "starts_with() takes 2 arguments, and 1 are given"),
     ("jsonl:records.jsonl --where 'length(eventName, eventID)'", 2, "length() takes 1 argument, and 2 are given"),
     ("jsonl:records.jsonl --where 'not_null()'", 2, "not_null() takes 1 or more argument"),

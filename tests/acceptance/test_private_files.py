@@ -34,6 +34,7 @@ def test_the_ledger_and_all_beside_it_are_for_nobody_else(
     table = tables.create(dynamodb_local, ("pk", "S"), ("sk", "N"), indexes=[index], items=items)
     Path("keys.jsonl").write_text("".join(json.dumps({"pk": f"k{n}", "sk": n}) + "\n" for n in range(5)))
     Path("refuses.py").write_text(REFUSES)
+    skip = ("replay", f"stream:{table.name}", "--if-superseded", "skip")
     touch = ("touch", table.name, "--no-verify", "--execute")
     for words, code in (
         ((*touch, "--keys", "keys.jsonl", "--run", "keys"), 0),
@@ -42,13 +43,14 @@ def test_the_ledger_and_all_beside_it_are_for_nobody_else(
         (("replay", f"table:{table.name}", "--all", "--to", "jsonl:out", "--limit", "9", "--execute"), 0),
         (("replay", f"table:{table.name}", "--keys", "keys.jsonl", "--to", "jsonl:out2", "--execute"), 0),
         (("replay", "-", "--to", "handler:refuses:main", "--retries", "0", "--limit", "1", "--execute"), 1),
+        ((*skip, "--to", "jsonl:out3", "--log", "log", "--execute"), 0),
         (("capture", table.name, "--to", "kept", "--once", "--execute"), 0),
     ):
         result = restrike(*words, stdin=f"{record(1)}\n{record(2)}\n")
         assert result.code == code, result
     ours = tmp_path / "state" / "restrike"
-    kept = [ours, *ours.rglob("*")]
-    assert {"keys.db", "source.jsonl", "failed.jsonl", "journal.db", "ledger.db", "lock"} <= {
+    kept = [ours, *ours.rglob("*"), *(Path(name).absolute() for name in ("out", "out2", "out3", "log"))]
+    assert {"verdicts.db", "keys.db", "source.jsonl", "failed.jsonl", "journal.db", "ledger.db", "lock"} <= {
         each.name for each in kept
     }
     open_to_others = {

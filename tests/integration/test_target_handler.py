@@ -234,7 +234,6 @@ def test_a_worker_that_died_idle_is_nobodys_failure(folder: Path) -> None:
         async with HandlerTarget(NAME, "main", run="r") as target:
             pid, identity = await asyncio.to_thread(read_pid, folder / "pid")
             [worker] = target._idle
-            assert worker.process.pid == pid
             os.kill(pid, signal.SIGKILL)
             await asyncio.wait_for(worker.process.wait(), BOUND_S)
             assert await asyncio.to_thread(await_end, pid, identity, BOUND_S)
@@ -411,13 +410,28 @@ def test_a_closed_connection_alone_ends_a_worker_at_work(folder: Path) -> None:
             worker.wait(BOUND_S)
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="elsewhere a thread of the worker's ends its group")
-def test_what_a_handler_started_ends_with_a_parent_that_is_killed(folder: Path) -> None:
-    write_handler("""
-        import subprocess, sys
-        child = "import os, time, pathlib; pathlib.Path('pid').write_text(f'{os.getpid()}\\\\n'); time.sleep(300)"
-        subprocess.run([sys.executable, "-c", child])
-    """)
+CHILD = WRITE_PID + "time.sleep(300)\n"
+IN_A_SESSION = "subprocess.Popen([sys.executable, 'child.py'], start_new_session=True)"
+STARTS = {
+    "child": "subprocess.run([sys.executable, 'child.py'])",
+    "session": f"{IN_A_SESSION}; time.sleep(300)",
+    "daemon": f"""
+        if os.fork() == 0:
+            {IN_A_SESSION}
+            os._exit(0)
+        os.wait()
+        time.sleep(300)
+    """,
+}
+IMPORTS = "import os, pathlib, subprocess, sys, time"
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread of the worker's ends its group")
+
+
+@on_linux
+@pytest.mark.parametrize("kind", STARTS)
+def test_what_a_handler_started_ends_with_a_parent_that_is_killed(folder: Path, kind: str) -> None:
+    write_handler(STARTS[kind], before=IMPORTS)
+    Path("child.py").write_text(CHILD)
     here = Path(__file__).parents[2]
     parent = subprocess.Popen([sys.executable, "-c", PARENT, "busy"], env={**os.environ, "PYTHONPATH": str(here)})
     try:
@@ -429,6 +443,50 @@ def test_what_a_handler_started_ends_with_a_parent_that_is_killed(folder: Path) 
     finally:
         parent.kill()
         parent.wait(BOUND_S)
+
+
+@on_linux
+@pytest.mark.parametrize("then", ["time.sleep(300)", "sys.exit(3)", "os._exit(3)", "return 'good'"])
+def test_what_left_the_workers_group_ends_with_it(folder: Path, then: str) -> None:
+    write_handler(
+        f"""
+        {IN_A_SESSION}
+        while not (pathlib.Path('pid').exists() and pathlib.Path('pid').read_text()):
+            time.sleep(0.01)
+        {then}
+        """,
+        before=IMPORTS,
+    )
+    Path("child.py").write_text(CHILD)
+
+    async def work() -> tuple[int, str]:
+        async with HandlerTarget(NAME, "main", run="r", timeout_s=300) as target:
+            attempt = asyncio.create_task(target.attempt(one()))
+            found = await asyncio.to_thread(read_pid, folder / "pid")
+            if "sleep" in then:
+                attempt.cancel()
+            await asyncio.gather(attempt, return_exceptions=True)
+            return found
+
+    pid, identity = run(work())
+    assert identity != process_identity(pid)
+
+
+@pytest.mark.parametrize("name", ["queue", "typing", "json", "asyncio", "restrike", "msgspec"])
+def test_files_of_the_project_that_bear_pythons_names_break_nothing(name: str) -> None:
+    Path(f"{name}.py").write_text("raise SystemExit('imported')\n")
+    write_handler("return 'good'")
+    assert attempts(one()) == [Answer(ok=True, response=b'"good"')]
+
+
+def test_a_handler_in_a_file_that_bears_pythons_name_is_the_projects() -> None:
+    Path("queue.py").write_text("def main(event, context):\n    return 'mine'\n")
+
+    async def work() -> Answer:
+        async with HandlerTarget("queue", "main", run="r") as target:
+            return await target.attempt(one())
+
+    assert run(work()) == Answer(ok=True, response=b'"mine"')
 
 
 @pytest.mark.parametrize(
@@ -444,6 +502,6 @@ def test_what_a_handler_started_ends_with_a_parent_that_is_killed(folder: Path) 
 )
 def test_what_a_handler_does_to_its_process_ends_in_an_answer(body: str, answer: Answer | None) -> None:
     write_handler(body)
-    first, second = attempts(one(1), one(2), timeout_s=20)
+    first, second = attempts(one(1), one(2), timeout_s=3 if answer is None else 20)
     for found in (first, second):
         assert found == answer if answer is not None else found.ok or found.error

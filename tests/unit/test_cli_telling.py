@@ -68,8 +68,43 @@ def test_the_log_has_times_and_results_and_no_values(records: str, tmp_path: Pat
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
-def test_a_log_on_a_full_disk_ends_nothing() -> None:
-    assert restrike("runs", "list", "--log", "/dev/full").code == 0
+def test_a_log_on_a_full_disk_ends_nothing_but_itself() -> None:
+    done = restrike("runs", "list", "--log", "/dev/full")
+    assert done.code == 0
+    assert done.stderr == "warning: the log /dev/full ends here, and what is logged goes on: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        ('{"at": "x"}\n{"at": "2026-11-25T1', '{"at": "x"}\n'),
+        ('{"at": "x"}\n{"a', '{"at": "x"}\n'),
+        ("my notes", "my notes\n"),
+        ('{"at": "x"}\n', '{"at": "x"}\n'),
+        ("", ""),
+    ],
+)
+def test_a_log_goes_on_behind_its_last_whole_line(
+    before: str, kept: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    log.write_text(before)
+    assert run(["runs", "list", "--log", str(log)]) == 0
+    capsys.readouterr()
+    assert log.read_text().startswith(kept)
+    behind = log.read_text()[len(kept) :].splitlines()
+    assert [json.loads(line)["event"] for line in behind] == ["start", "end"]
+
+
+def test_a_log_that_cannot_be_read_can_be_written(tmp_path: Path) -> None:
+    fifo = tmp_path / "log"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert restrike("runs", "list", "--log", str(fifo)).code == 0
+        assert len(os.read(reading, 10_000).splitlines()) == 2
+    finally:
+        os.close(reading)
 
 
 def test_verbose_tells_on_stderr_alone() -> None:

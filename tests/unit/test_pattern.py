@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from restrike.errors import UsageError
+from restrike.model import matching
 from restrike.model.pattern import MAX_DEPTH, compile_criteria
 
 RECORD: dict[str, Any] = {
@@ -350,7 +351,7 @@ def test_many_sets_take_as_many_steps_as_they_have_members() -> None:
 def test_fields_of_one_long_list_take_as_many_steps_as_it_has_elements(rising: bool) -> None:
     """Each element has all fields but one: so each passes for all but the last of them."""
     names = list("abcdefgh")
-    items = [{name: {"S": "x"} for name in names if name != names[number % 8]} for number in range(20_000)]
+    items = [{name: {"S": "x"} for name in names if name != names[number % 8]} for number in range(4_000)]
     if not rising:
         items.reverse()
     pattern = {"list": {name: {"S": ["x"]} for name in names}}
@@ -363,3 +364,57 @@ def test_lists_in_lists_are_told_apart() -> None:
     pattern = {"a": {"b": {"x": [7], "y": [9]}}}
     assert compile_criteria(pattern).matches({"a": inner})
     assert not compile_criteria({"a": {"b": {"x": [7], "y": [50]}}}).matches({"a": inner})
+
+
+def nested_names(depth: int, elements: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A pattern and a record of several lists, whose names hold dots: by its dots each name lies inside of the one
+    before, but no list does. The two fields of the first never match in one element."""
+    pattern: dict[str, Any] = {}
+    image: dict[str, Any] = {}
+    name = "p"
+    for _ in range(depth):
+        pattern[name] = {"L": {"M": {"a": {"S": [{"prefix": "x"}]}, "z": {"S": [{"exists": True}]}}}}
+        image[name] = {"L": [{"M": {"a": {"S": f"x{n}"}, "z": {"S": "x"}}} for n in range(elements)]}
+        name += ".L.M.b"
+    pattern["p"] = {"L": {"M": {"a": {"S": ["x"]}, "z": {"S": ["x"]}}}}
+    halves = ({"a": {"S": "x"}, "z": {"S": "no"}}, {"a": {"S": "no"}, "z": {"S": "x"}})
+    image["p"] = {"L": [{"M": halves[n % 2]} for n in range(elements)]}
+    return {"dynamodb": {"NewImage": pattern}}, {"dynamodb": {"NewImage": image}}
+
+
+def test_lists_whose_names_hold_dots_take_as_many_steps_as_they_have_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the names with dots, 100^6 combinations of elements would be tried."""
+    monkeypatch.setattr(matching, "MAX_STEPS", 12 * 100 * 2)
+    pattern, record = nested_names(6, 100)
+    assert not compile_criteria(pattern).matches(record)
+    record["dynamodb"]["NewImage"]["p"]["L"].append({"M": {"a": {"S": "x"}, "z": {"S": "x"}}})
+    assert compile_criteria(pattern).matches(record)
+
+
+def test_what_cannot_be_told_in_bounded_steps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "MAX_STEPS", 100_000)
+    pattern, record = nested_names(6, 100)
+    pattern["dynamodb"]["NewImage"]["p"]["L"]["M"]["q"] = {"S": [{"exists": False}]}  # the order of names counts
+    with pytest.raises(UsageError, match="more than 100,000 steps on one record"):
+        compile_criteria(pattern).matches(record)
+
+
+def test_alternatives_ask_each_leaf_once() -> None:
+    """30 alternatives of 30 alternatives over one long list: each value is tested once, and the list searched once."""
+    asked = 0
+
+    def test(_: object) -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    def never(value: object) -> bool:
+        return value == "b"
+
+    first = matching.Field(("l", "a"), test, absent=False)
+    second = matching.Field(("l", "b"), never, absent=False)
+    third = matching.Field(("l", "c"), never, absent=False)
+    record = {"l": [{"a": n, "b": "b" if n % 2 else "", "c": "" if n % 2 else "b"} for n in range(1_000)], "s": "x"}
+    branches = tuple((first, second, third, matching.Field(("s",), lambda _: True, absent=False)) for _ in range(900))
+    assert not matching.matches(branches, record)
+    assert asked == 1_000

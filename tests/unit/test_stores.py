@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,3 +21,25 @@ def test_a_folder_that_cannot_be_read_is_named_and_nothing_of_a_network_is_said(
         LocalFolder(tmp_path, create=False).objects("hour=18")
     assert caught.value.exit_code == 2
     assert "network" not in caught.value.hint
+
+
+DIES = """
+import os, pathlib, signal, sys
+from restrike.stores.folder import LocalFolder
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+LocalFolder(pathlib.Path(sys.argv[1]), create=True).create("hour=18/file", b"whole")
+"""
+
+
+def test_what_a_killed_put_left_goes_with_the_next_sweep_and_a_living_ones_stays(tmp_path: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], timeout=600)
+    assert died.returncode == -signal.SIGKILL
+    store, hour = LocalFolder(tmp_path, create=False), tmp_path / "hour=18"
+    [left] = hour.iterdir()
+    assert "#" in left.name
+    with store._written(hour / "other", b"being written") as living:
+        store.sweep("hour=18")
+        assert list(hour.iterdir()) == [living]
+    assert store.create("hour=18/file", b"whole")
+    store.sweep("hour=18")
+    assert [each.name for each in hour.iterdir()] == ["file"]

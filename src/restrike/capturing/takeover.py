@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from restrike.archive.layout import HOUR_S, StreamName, hour_of
+from restrike.archive.layout import CAPTURES, HOUR_S, StreamName, hour_of
 from restrike.archive.opened import Damaged
 from restrike.archive.places import REMEMBERED_HOURS, last_files, opened
 from restrike.archive.state import CaptureState, KnownGap, Owner, ShardState, encoded, load, this_process, write_gap
@@ -173,7 +173,7 @@ class Tenure:
         def look() -> dict[str, tuple[int, int]]:
             files = last_files(self._store, self._stream, floors, self.now_s())
             if isinstance(self._store, LocalFolder):
-                for folder in {file.path.rpartition("/")[0] for file in files.values()}:
+                for folder in {CAPTURES, *(file.path.rpartition("/")[0] for file in files.values())}:
                     self._store.sweep(folder)
             try:
                 return {shard: (opened(self._store, file)[0].last, file.hour) for shard, file in files.items()}

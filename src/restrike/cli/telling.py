@@ -8,8 +8,10 @@ import contextlib
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +20,8 @@ from restrike.cli.render.streams import say
 from restrike.errors import AwsError, RestrikeError, UsageError
 from restrike.model.times import iso
 
+_LONGEST_LINE_BYTES = 1 << 16
+_LINE_BEGINS = b'{"at": "'
 _ROOT = logging.getLogger("restrike")
 _log = logging.getLogger("restrike.cli")
 
@@ -91,26 +95,51 @@ class _OnStderr(logging.Handler):
 
 
 class _InFile(logging.Handler):
-    """JSON lines, each written at once; a disk that takes no more ends the log and not the run."""
+    """JSON lines, each written at once; a disk that takes no more ends the log, which is said, and not the run."""
 
     def __init__(self, path: str) -> None:
         super().__init__(logging.DEBUG)
         if not path:
             raise UsageError("--log is empty", "Name a file, or leave it out.")
+        self._path = path
+        self._ended = False
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if stat.S_ISREG(os.fstat(self._file).st_mode):
+                _end_last_line(self._file, path)
         except OSError as error:
             raise UsageError(f"cannot write the log {path}: {error.strerror}", "Name another file.") from None
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "fields", None)
-        if fields is None:
+        if fields is None or self._ended:
             return
         line = {"at": iso(record.created, "milliseconds"), "level": record.levelname.lower(), **fields}
-        with contextlib.suppress(OSError):
-            os.write(self._file, json.dumps(line).encode() + b"\n")
+        text = json.dumps(line).encode() + b"\n"
+        try:
+            written = os.write(self._file, text)
+            if written == len(text):
+                return
+            why = "it took half a line"
+        except OSError as error:
+            why = str(error.strerror)
+        self._ended = True  # what comes behind half a line would be no line
+        say(f"warning: the log {self._path} ends here, and what is logged goes on: {why}")
 
     def close(self) -> None:
         super().close()
         with contextlib.suppress(OSError):
             os.close(self._file)
+
+
+def _end_last_line(file: int, path: str) -> None:
+    """Half a line at the end, which a full disk or a death left, is cut off where it is a log's, and else ended."""
+    size = os.fstat(file).st_size
+    with Path(path).open("rb") as reading:
+        reading.seek(max(0, size - _LONGEST_LINE_BYTES))
+        tail = reading.read(_LONGEST_LINE_BYTES)
+    half = tail[tail.rfind(b"\n") + 1 :]
+    if half and half.startswith(_LINE_BEGINS[: len(half)]):
+        os.ftruncate(file, size - len(half))
+    elif half:
+        os.write(file, b"\n")

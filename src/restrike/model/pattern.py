@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeGuard
 import msgspec
 
 from restrike.errors import UsageError
-from restrike.model.matching import Branch, Field, Path, Test, matches
+from restrike.model.matching import Branch, Field, Path, Test, in_order, matches
 
 DEFAULT_PATTERNS = 5
 """How many patterns a mapping may have unless AWS raised the quota."""
@@ -166,8 +166,7 @@ def _compile(at: _At, pattern: object) -> list[Branch]:
         raise at.error("the pattern is not an object", 'For example {"eventName": ["INSERT"]}.')
     branches: list[dict[Path, Field]] = [{}]
     _object(at, pattern, branches)
-    # event-ruler takes fields by name; with arrays the order decides which element `exists: false` is asked of
-    return [tuple(sorted(branch.values(), key=lambda field: ".".join(field.path))) for branch in branches]
+    return [in_order(branch.values()) for branch in branches]
 
 
 def _object(at: _At, node: Mapping[str, object], branches: list[dict[Path, Field]]) -> None:

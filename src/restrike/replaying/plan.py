@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,14 +38,13 @@ from restrike.replaying.settings import Settings, changed, settle
 from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out, check_same
 from restrike.running.run import Entry, Run, check_name, default_name, given_again
-from restrike.running.spool import keep
+from restrike.running.spool import Spool, keep
 from restrike.running.standing import losses
 from restrike.running.stop import Stop, run_to_end
 from restrike.sources import Source, SourceInfo
 from restrike.targets import TargetInfo
 
 SURVEYED_RECORDS = 1_000  # of the source, looked at for the plan's verdicts
-Spool = tempfile.TemporaryDirectory[str]
 
 
 class ReplayPlan(Planned[ReplayPlanData]):
@@ -172,7 +170,7 @@ def plan(request: ReplayRequest) -> ReplayPlan:
         fresh_event_ids=request.event_id == "fresh",
         allow_gaps=request.allow_gaps,
     )
-    spool: Spool = tempfile.TemporaryDirectory(prefix="restrike-")
+    spool = Spool()
     try:
         found = run_to_end(_plan(name, resolved, options, aws, ledger_path(request.ledger), spool))
         if not any(Path(spool.name).iterdir()):
@@ -367,10 +365,10 @@ async def _sample_verdicts(
     resolved: Resolved, aws: Aws, ledger: Ledger, info: SourceInfo, source: Source, stack: contextlib.AsyncExitStack
 ) -> dict[str, int]:
     """Verdicts of the items of the first records."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="restrike-")))
+    folder = Path(stack.enter_context(Spool()))
     verdicts = await verdicts_of(resolved, aws, ledger, info, folder / "sample.db", stack)
 
-    async def first() -> AsyncIterator[list[Record]]:
+    async def first() -> AsyncGenerator[list[Record], None]:
         read = 0
         async for page in source.read({}, resolved.window):
             yield page

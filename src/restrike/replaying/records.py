@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from restrike.replaying.request import ReplayRequest, check
 from restrike.replaying.resolved import Resolved
 from restrike.replaying.settings import Settings
 from restrike.running.ledger import ledger_path
+from restrike.running.spool import Spool
 
 
 def read_records(
@@ -86,7 +86,7 @@ class _Reading:
 
     def run(self) -> None:
         """Puts pages, then None or what went wrong."""
-        with tempfile.TemporaryDirectory(prefix="restrike-") as folder:
+        with Spool() as folder:
             try:
                 asyncio.run(self._read(Path(folder)))
             except BaseException as error:

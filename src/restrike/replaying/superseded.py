@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from restrike.aws.wire import Wire
 from restrike.errors import UsageError
 from restrike.model.record import Record, images
 from restrike.model.table import KeySchema, canonical_key
+from restrike.running.spool import written
 
 Verdict = Literal["current", "superseded", "deleted"]
 
@@ -55,12 +57,16 @@ class Verdicts:
         self._table = table
         self._schema = schema
         self._ignored = ignored
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA synchronous=OFF")  # made anew where it is not whole
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS items (key BLOB PRIMARY KEY, last BLOB, verdict TEXT) WITHOUT ROWID"
-        )
-        self._db.execute("CREATE TABLE IF NOT EXISTS whole (yes INTEGER)")
+        self._path = path
+        with written(path):
+            # Keys are people's data: nobody else reads them.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA synchronous=OFF")  # made anew where it is not whole
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS items (key BLOB PRIMARY KEY, last BLOB, verdict TEXT) WITHOUT ROWID"
+            )
+            self._db.execute("CREATE TABLE IF NOT EXISTS whole (yes INTEGER)")
 
     def close(self) -> None:
         self._db.close()
@@ -68,15 +74,18 @@ class Verdicts:
     def key_of(self, record: Record) -> bytes:
         return canonical_key(self._schema, msgspec.json.decode(record.keys))
 
-    async def survey(self, pages: AsyncIterator[list[Record]], passes: Callable[[Record], bool]) -> None:
+    async def survey(self, pages: AsyncGenerator[list[Record], None], passes: Callable[[Record], bool]) -> None:
         """Reads all records of the run ahead and judges each item; nothing where that was done before."""
         if self._db.execute("SELECT 1 FROM whole").fetchone():
             return
-        self._db.execute("DELETE FROM items")
-        async for page in pages:
-            self._note(record for record in page if passes(record))
+        with written(self._path):
+            self._db.execute("DELETE FROM items")
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                self._note(record for record in page if passes(record))
         await self._judge()
-        self._db.execute("INSERT INTO whole VALUES (1)")
+        with written(self._path):
+            self._db.execute("INSERT INTO whole VALUES (1)")
 
     def _note(self, records: Iterable[Record]) -> None:
         rows = []
@@ -88,9 +97,7 @@ class Verdicts:
                     "Leave out --if-superseded skip.",
                 )
             rows.append((self.key_of(record), digest(change.new_image, self._ignored)))
-        self._db.execute("BEGIN")
-        self._db.executemany("INSERT OR REPLACE INTO items (key, last) VALUES (?, ?)", rows)
-        self._db.execute("COMMIT")
+        self._write("INSERT OR REPLACE INTO items (key, last) VALUES (?, ?)", rows)
 
     async def _judge(self) -> None:
         after = b""
@@ -100,8 +107,12 @@ class Verdicts:
             after = rows[-1][0]
             now = await self._items([key for key, _ in rows])
             verdicts = [(_verdict(last, now.get(key)), key) for key, last in rows]
+            self._write("UPDATE items SET verdict = ? WHERE key = ?", verdicts)
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        with written(self._path):
             self._db.execute("BEGIN")
-            self._db.executemany("UPDATE items SET verdict = ? WHERE key = ?", verdicts)
+            self._db.executemany(statement, rows)
             self._db.execute("COMMIT")
 
     async def _items(self, keys: list[bytes]) -> dict[bytes, bytes]:

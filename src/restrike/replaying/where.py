@@ -1,25 +1,32 @@
 """`--where`: a JMESPath expression over a record with plain values.
 
 A record is a stranger's, and so nothing in it may stop the run with anything but words: a number of any size, values
-that are compared across types, nesting. An expression is the user's, and is refused where it would multiply a record.
+that are compared across types, nesting. An expression is the user's, and is refused where it would multiply a record:
+before it is used where its own words tell, and else at the record on which it takes too many steps or makes too much
+text.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import jmespath
 import jmespath.exceptions
-from jmespath.functions import Functions
-from jmespath.visitor import TreeInterpreter
+from jmespath.functions import Functions, signature
+from jmespath.visitor import Options, TreeInterpreter
 
 from restrike.errors import SourceLacks, UsageError
 
 MAX_CHARS = 4096
-MAX_COPIES = 1_000
+MAX_COPIES = 100
 """How often an expression may hold what it looks at: `[@, @]` behind one another doubles it each time."""
+MAX_STEPS = 5_000_000
+"""Of one record: nodes of the expression that are looked at, and members of lists that a function gets."""
+MAX_TEXT_CHARS = 10_000_000
+"""What `join` and `to_string` may make at once: a long glue goes between all members, and quotes of quotes double."""
 MAX_DIGITS = 130
 """DynamoDB's own numbers have 38 digits and end at 1e126: what is beyond is a float, infinite where it must be."""
 _TOP = frozenset(
@@ -65,6 +72,7 @@ class Where:
     def holds(self, record: dict[str, Any]) -> bool:
         """Whether it is true of the record, by JMESPath: null, false, and what is empty are not, but 0 is."""
         plain = plain_record(record)
+        self._interpreter.steps = 0
         try:
             found = self._interpreter.visit(self._tree, plain)
         except _WRONG as error:
@@ -83,9 +91,26 @@ class Where:
 
 
 class _Interpreter(TreeInterpreter):
-    """JMESPath's own, but for what it says of `1 < 'a'`: null by its specification, a TypeError by its code."""
+    """JMESPath's own with bounds, but for what it says of `1 < 'a'`: null by its specification, a TypeError by its
+    code."""
 
     mixed = 0
+    steps = 0
+
+    def __init__(self) -> None:
+        self._own_functions = _Functions()
+        super().__init__(Options(custom_functions=self._own_functions))
+        self._methods: dict[str, Any] = {}
+
+    def visit(self, node: Any, value: Any) -> Any:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise UsageError(f"--where takes more than {MAX_STEPS:,} steps on one record", _ASK_LESS)
+        kind = node["type"]
+        method = self._methods.get(kind)
+        if method is None:
+            method = self._methods[kind] = getattr(self, f"visit_{kind}")
+        return method(node, value)
 
     def visit_comparator(self, node: Any, value: Any) -> Any:
         try:
@@ -94,7 +119,56 @@ class _Interpreter(TreeInterpreter):
             self.mixed += 1
             return None
 
+    def visit_function_expression(self, node: Any, value: Any) -> Any:
+        given = []
+        for child in node["children"]:
+            each = self.visit(child, value)
+            given.append(each)
+            if isinstance(each, list):
+                self.steps += len(each)
+        return self._own_functions.call_function(node["value"], given)
 
+
+class _Functions(Functions):
+    """JMESPath's own, but for those that can make more text than there was."""
+
+    @signature({"types": ["string"]}, {"types": ["array-string"]})
+    def _func_join(self, glue: str, texts: list[str]) -> str:
+        _check_chars(len(glue) * len(texts) + sum(map(len, texts)))
+        return glue.join(texts)
+
+    @signature({"types": []})
+    def _func_to_string(self, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        _check_chars(_chars(value))
+        return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def _chars(value: Any) -> int:
+    """About how long the value is as JSON, or how long it is at least where that is too much."""
+    chars, rest = 0, [value]
+    while rest and chars <= MAX_TEXT_CHARS:
+        each = rest.pop()
+        chars += 3  # quotes, a comma
+        if isinstance(each, str):
+            chars += len(each)
+        elif isinstance(each, dict):
+            rest += each.values()
+            chars += sum(map(len, each))
+        elif isinstance(each, list):
+            rest += each
+        elif isinstance(each, int):
+            chars += each.bit_length() // 3
+    return chars
+
+
+def _check_chars(chars: int) -> None:
+    if chars > MAX_TEXT_CHARS:
+        raise UsageError(f"--where makes a text of more than {MAX_TEXT_CHARS:,} characters of one record", _ASK_LESS)
+
+
+_ASK_LESS = "Ask for less at once, or look with: restrike records … --json"
 _CHAINS = frozenset(
     {"subexpression", "index_expression", "pipe", "projection", "value_projection", "filter_projection"}
 )
@@ -103,13 +177,15 @@ _SUMS = frozenset({"multi_select_list", "multi_select_dict", "function_expressio
 
 def _copies(node: Any) -> int:
     """How often at most a value is held in what the node makes of it; what stands behind one another multiplies."""
+    if node["type"] == "literal":
+        return 0
     parts = [_copies(child) for child in node.get("children", ()) if isinstance(child, dict)]
     if node["type"] in _SUMS:
         return max(1, sum(parts))
     if node["type"] in _CHAINS:
         product = 1
         for part in parts:
-            product = min(product * part, 10**9)
+            product = min(product * max(1, part), 10**9)
         return product
     return max(parts, default=1)
 

@@ -45,7 +45,8 @@ class Database:
                 self._db = _writing(path, schema)
         except (sqlite3.Error, OSError) as error:
             raise UsageError(
-                f"cannot open the ledger {path}: {_why(error)}", "Give another file with --ledger."
+                f"cannot open the ledger {path}: {_why(error)}",
+                "Make room on its disk, or give another file with --ledger.",
             ) from None
 
     def __enter__(self) -> Database:

@@ -24,8 +24,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.report import State
 from restrike.model.table import TABLE_ID, made_anew
+from restrike.running.database import LedgerFailed
 from restrike.running.ledger import Ledger, resume_command
 from restrike.running.run import Entry, Run, Sample, differences, shown
+from restrike.running.spool import sweep, sweep_halves
 from restrike.running.stop import Stop, run_to_end
 
 WATCH_EVERY_S = 0.2
@@ -167,6 +169,8 @@ def carry_out(
         try:
             ledger = stack.enter_context(Ledger(path, tables=verb.tables))
             ledger.acquire(entering.entry.name)
+            sweep()
+            sweep_halves(ledger, ours=entering.entry.name)
             known = ledger.find(entering.entry.name)
             check_same(verb, known, entering.entry)
             if known is not None and (report := entering.done(known)) is not None:
@@ -282,7 +286,9 @@ def _failed(life: Life, error: BaseException) -> None:
             life.ledger.end(name, "FAILED", reason, report)
     if known is not None and known.can_go_on and not life.reports_only:
         resume = "" if life.ledger is None else resume_command(name, life.ledger.path, "--execute")
-        saved = f"What is done is saved. Go on with: {resume}"
+        unsaved = isinstance(known, LedgerFailed)
+        saved = "What was done since is done again" if unsaved else "What is done is saved"
+        saved += f". Go on with: {resume}"
         known.hint = f"{_sentence(known.hint)} {saved}".strip()
 
 

@@ -1,17 +1,110 @@
-"""What a plan has spooled, into the folder of the run that it becomes."""
+"""What a plan has spooled: in a folder of its own, and then in the folder of the run that it becomes.
+
+People's data stands in it, and a process that is killed removes nothing. So a plan's folder is locked while its
+process lives, and whoever starts next removes those whose lock is free.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import shutil
+import sqlite3
+import tempfile
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
+
+from restrike.errors import RestrikeError
+from restrike.running.ledger import Ledger
+
+PREFIX = "restrike-spool-"
+TRIES = 10
+_HALF = ".half-"
+
+
+class Spool(tempfile.TemporaryDirectory[str]):
+    """A folder of temporary files for nobody else to read, which goes with `cleanup`, or with this process."""
+
+    def __init__(self) -> None:
+        sweep()
+        for _ in range(TRIES):
+            super().__init__(prefix=PREFIX, ignore_cleanup_errors=True)
+            try:
+                weakref.finalize(self, os.close, _lock(Path(self.name)))
+                return
+            except (FileNotFoundError, BlockingIOError):
+                pass  # somebody swept it away between its making and its lock
+            except OSError:
+                return  # a file system without locks: nobody sweeps there either
+
+    def __truediv__(self, name: str) -> Path:
+        return Path(self.name) / name
+
+
+def sweep() -> None:
+    """Removes the folders of plans whose process was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            lock = _lock(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def sweep_halves(ledger: Ledger, ours: str) -> None:
+    """Removes what a process that was killed has moved only in part into the folder of a run; `ours` is the run that
+    this process has taken."""
+    for half in ledger.folder("*").parent.glob(f"*/{_HALF}*"):
+        run = half.parent.name
+        if run == ours or not ledger.is_active(run):
+            with contextlib.suppress(OSError):
+                half.unlink()
 
 
 def keep(spooled: Path, folder: Path) -> None:
-    """Moves the file into the folder, whole and on the disk, for nobody else to read: people's data may stand in it."""
-    half = folder / f".{spooled.name}"
-    shutil.move(spooled, half)
-    half.chmod(0o600)
-    with half.open("rb") as file:
-        os.fsync(file.fileno())
-    half.replace(folder / spooled.name)
+    """Moves the file into the folder, whole and on the disk, for nobody else to read."""
+    half = folder / f"{_HALF}{spooled.name}"
+    try:
+        with written(folder / spooled.name):
+            shutil.move(spooled, half)
+            half.chmod(0o600)
+            with half.open("rb") as file:
+                os.fsync(file.fileno())
+            half.replace(folder / spooled.name)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def written(path: Path, errors: tuple[type[Exception], ...] = (sqlite3.Error, OSError)) -> Iterator[None]:
+    """While it is written, what the disk or SQLite says against it (one of those errors) becomes one of ours that names
+    the file."""
+    try:
+        yield
+    except errors as error:
+        temporary = Path(tempfile.gettempdir()) in path.parents
+        raise RestrikeError(
+            f"cannot write {path}: {error.strerror if isinstance(error, OSError) else error}",
+            "Make room there, or name another folder for it: TMPDIR=FOLDER restrike …"
+            if temporary
+            else f"Make room on the disk of {path.parent}.",
+        ) from None
+
+
+def _lock(folder: Path) -> int:
+    """Takes a folder of our own. BlockingIOError where somebody has it, FileNotFoundError where it is gone by then."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = os.fstat(lock)
+        if held.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it is somebody else's")
+        if not os.path.samestat(held, folder.lstat()):
+            raise FileNotFoundError(errno.ENOENT, "it is another folder")
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock

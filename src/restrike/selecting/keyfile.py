@@ -17,6 +17,7 @@ import msgspec
 from restrike.errors import UsageError
 from restrike.model.selection import KeyList
 from restrike.model.table import Key, KeySchema, canonical_key, sortable, typed_key
+from restrike.running.spool import written
 
 KEYS_PER_READ = 1_000
 
@@ -31,13 +32,15 @@ class KeyFile:
     def __init__(self, path: Path, *, new: bool = False) -> None:
         """UsageError where one that is not `new` is not there or is none: a run without its keys would seem to be
         complete."""
+        self._path = path
         try:
             # Keys are people's data: nobody else reads them.
             os.close(os.open(path, (os.O_CREAT | os.O_RDWR if new else os.O_RDONLY) | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA synchronous=OFF")  # it is of use only once it was kept whole, `running.spool`
             if new:
-                self._db.execute(_TABLE)
+                with written(path):
+                    self._db.execute(_TABLE)
             else:
                 self._db.execute("SELECT position FROM spool LIMIT 1")
         except (OSError, sqlite3.Error) as error:
@@ -53,18 +56,20 @@ class KeyFile:
 
     def write(self, keys: Iterator[tuple[bytes, bytes]]) -> int:
         """Adds (canonical key, what it sorts by) pairs, each key once; returns how many there are."""
-        self._db.execute("BEGIN")
-        self._db.executemany("INSERT OR IGNORE INTO spool (key, sort_key) VALUES (?, ?)", keys)
-        self._db.execute("COMMIT")
+        with written(self._path, (sqlite3.Error,)):  # and not what the file says that the keys are read from
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR IGNORE INTO spool (key, sort_key) VALUES (?, ?)", keys)
+            self._db.execute("COMMIT")
         return len(self)
 
     def sort(self) -> None:
         """Numbers the keys anew, by what they sort by."""
-        self._db.executescript(
-            "CREATE TABLE sorted (position INTEGER PRIMARY KEY, key BLOB UNIQUE, sort_key BLOB);"
-            "INSERT INTO sorted (key, sort_key) SELECT key, sort_key FROM spool ORDER BY sort_key;"
-            "DROP TABLE spool; ALTER TABLE sorted RENAME TO spool;"
-        )
+        with written(self._path):
+            self._db.executescript(
+                "CREATE TABLE sorted (position INTEGER PRIMARY KEY, key BLOB UNIQUE, sort_key BLOB);"
+                "INSERT INTO sorted (key, sort_key) SELECT key, sort_key FROM spool ORDER BY sort_key;"
+                "DROP TABLE spool; ALTER TABLE sorted RENAME TO spool;"
+            )
 
     def read(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         return self._db.execute(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from restrike.errors import RestrikeError, UsageError
 from restrike.stores.objects import Store, first_line
 
-LEFT_BEHIND_S = 3600.0
+LOCK_TRIES = 10
 
 
 class NoFolder(UsageError):
@@ -74,17 +75,17 @@ class LocalFolder(Store):
     def _written(self, target: Path, data: bytes) -> Iterator[Path]:
         """The data in a file beside the target, on the disk; removed afterwards.
 
-        Its name ends in # and digits, which listings leave out."""
+        Its name ends in # and digits, which listings leave out. It is locked while somebody needs it (see `sweep`)."""
         temporary = target.with_name(f"{target.name}#{os.getpid()}{threading.get_ident() % 10**6}")
         try:
             made = _make_folders(target.parent, self._root)
-            with temporary.open("wb") as file:
+            with _locked(temporary) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            for folder in made:
-                _sync_folder(folder)
-            yield temporary
+                for folder in made:
+                    _sync_folder(folder)
+                yield temporary
         except OSError as error:
             raise RestrikeError(
                 f"cannot write {target}: {error.strerror or error}",
@@ -127,12 +128,26 @@ class LocalFolder(Store):
             yield True
 
     def sweep(self, folder: str) -> None:
-        """Removes what a process that was killed left half-written there, an hour ago or more."""
+        """Removes what a process that was killed left half-written there: nobody holds its lock."""
         for path in (self._root / folder).glob("*#*"):
             if path.name.rpartition("#")[2].isdigit():
-                with contextlib.suppress(OSError):
-                    if time.time() - path.stat().st_mtime > LEFT_BEHIND_S:
-                        path.unlink()
+                with contextlib.suppress(OSError), path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """A new file that this process holds; made again where it was swept away between its making and its lock."""
+    for _ in range(LOCK_TRIES):
+        file = path.open("wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            return file  # a file system without locks: nobody sweeps there either
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()
+    raise FileNotFoundError(errno.ENOENT, "it is taken away again and again")
 
 
 def _make_folders(folder: Path, root: Path) -> list[Path]:

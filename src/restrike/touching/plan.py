@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out, check_same
 from restrike.running.locks import holders
 from restrike.running.run import Entry, Run, check_name, default_name
-from restrike.running.spool import keep
+from restrike.running.spool import Spool, keep
 from restrike.running.stop import Stop, run_to_end
 from restrike.selecting.resolve import resolve
 from restrike.touching.engine import Touch
@@ -59,7 +57,7 @@ class TouchPlan(Planned[TouchPlanData]):
         aws: Aws,
         table: TableInfo,
         asked: Asked,
-        spool: Path | None,
+        spool: Spool | None,
     ) -> None:
         super().__init__(data, str(ledger_path(request.ledger)))
         self.request = request
@@ -199,7 +197,7 @@ class TouchPlan(Planned[TouchPlanData]):
     def discard(self) -> None:
         """Removes what was spooled for a plan that is not executed."""
         if self._spool is not None:
-            shutil.rmtree(self._spool, ignore_errors=True)
+            self._spool.cleanup()
             self._spool = None
 
     def __del__(self) -> None:
@@ -227,12 +225,12 @@ def plan(request: TouchRequest, *, known: Asked | None = None) -> TouchPlan:
             "Check --profile and --region; nothing was written.",
         )
     _check_table(request, table)
-    spool = Path(tempfile.mkdtemp(prefix="restrike-")) if request.selection.keys and known is None else None
+    spool = Spool() if request.selection.keys and known is None else None
     try:
         return run_to_end(_look(request, name, aws, table, spool, known))
     except BaseException:
         if spool is not None:
-            shutil.rmtree(spool, ignore_errors=True)
+            spool.cleanup()
         raise
 
 
@@ -251,7 +249,7 @@ def _check_table(request: TouchRequest, table: TableInfo) -> None:
 
 
 async def _look(
-    request: TouchRequest, name: str, aws: Aws, table: TableInfo, spool: Path | None, known: Asked | None
+    request: TouchRequest, name: str, aws: Aws, table: TableInfo, spool: Spool | None, known: Asked | None
 ) -> TouchPlan:
     ledger = ledger_path(request.ledger)
     async with dynamodb.connect(aws, connections=4, patience_s=request.plan_timeout_s or PLAN_TIMEOUT_S) as wire:
@@ -342,7 +340,9 @@ def _active(ledger: Ledger, table: TableInfo, *, besides: str) -> list[str]:
     return [name for verb in (VERB, UNMARK) for name in ledger.active_on(verb.name, table.arn, besides=besides)]
 
 
-async def _resolved(request: TouchRequest, table: TableInfo, wire: Wire, ledger: Path, spool: Path | None) -> Selection:
+async def _resolved(
+    request: TouchRequest, table: TableInfo, wire: Wire, ledger: Path, spool: Spool | None
+) -> Selection:
     keys = (spool or Path()) / KEYS
     return await resolve(request.selection, table, wire, ledger=ledger, keys=keys, ordered=request.ordered)
 

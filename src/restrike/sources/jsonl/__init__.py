@@ -14,6 +14,7 @@ import msgspec
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
 from restrike.model.uri import STANDARD_INPUT, Uri
+from restrike.running.spool import written
 from restrike.sources import Opening, Resolved
 from restrike.sources.jsonl.extent import Extent
 
@@ -83,10 +84,14 @@ def _spool(path: Path) -> Extent:
     digest, size_bytes = hashlib.sha256(), 0
     try:
         # Whole images: nobody else's business, also where the disk is full and the rest is left behind.
-        with open(path, "wb", opener=_private) as file:
+        with open(path, "wb", buffering=0, opener=_private) as file:
             while chunk := sys.stdin.buffer.read(_CHUNK_BYTES):
                 digest.update(chunk)
-                size_bytes += file.write(chunk)
+                size_bytes += len(chunk)
+                rest = memoryview(chunk)
+                with written(path):
+                    while rest:
+                        rest = rest[file.write(rest) :]
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"standard input cannot be read: {error}", "Give a file: jsonl:PATH.") from None
     return Extent(size_bytes, digest.hexdigest())

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from restrike.running.spool import written
+
 
 class Journal:
     """The keys of the pages that were read, on disk before their records are handed out, so that places hold.
@@ -20,19 +22,23 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        # Keys are people's data: nobody else reads them.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._path = path
         self._lock = threading.Lock()
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS pages"
-            " (strand TEXT, first INTEGER, count INTEGER, keys BLOB, behind BLOB, PRIMARY KEY (strand, first))"
-        )
-        self._db.execute("CREATE TABLE IF NOT EXISTS about (id TEXT)")
-        self._db.execute("INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT 1 FROM about)", (secrets.token_hex(8),))
-        self.id = str(self._db.execute("SELECT id FROM about").fetchone()[0])
-        """Tells it from any other, also from one that was made in its place."""
+        with written(path):
+            # Keys are people's data: nobody else reads them.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS pages"
+                " (strand TEXT, first INTEGER, count INTEGER, keys BLOB, behind BLOB, PRIMARY KEY (strand, first))"
+            )
+            self._db.execute("CREATE TABLE IF NOT EXISTS about (id TEXT)")
+            self._db.execute(
+                "INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT 1 FROM about)", (secrets.token_hex(8),)
+            )
+            self.id = str(self._db.execute("SELECT id FROM about").fetchone()[0])
+            """Tells it from any other, also from one that was made in its place."""
 
     def close(self) -> None:
         with self._lock:
@@ -41,7 +47,8 @@ class Journal:
     def write(self, strand: str, first: int, keys: Sequence[bytes], behind: bytes | None) -> None:
         with self._lock:
             row = (strand, first, len(keys), b"[" + b",".join(keys) + b"]", behind)
-            self._db.execute("INSERT INTO pages VALUES (?, ?, ?, ?, ?)", row)
+            with written(self._path):
+                self._db.execute("INSERT INTO pages VALUES (?, ?, ?, ?, ?)", row)
 
     def after(self, strand: str, place: int) -> list[tuple[int, bytes]]:
         """The (ordinal, key) behind that place, of the next page that has any."""

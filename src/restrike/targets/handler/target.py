@@ -30,7 +30,7 @@ from restrike.model.record import Record, event
 from restrike.targets import Answer
 from restrike.targets.client_context import client_context
 from restrike.targets.handler.finding import no_handler
-from restrike.targets.handler.worker import FAILURE, LAST_FAILURE, LENGTH, READY, RESPONSE, Order
+from restrike.targets.handler.worker import FAILURE, GUARDED, LAST_FAILURE, LENGTH, READY, RESPONSE, Order
 
 DEFAULT_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 60.0
@@ -66,6 +66,7 @@ class _Worker:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
                 _WORKER,
                 module,
@@ -135,10 +136,13 @@ class _Worker:
         return content[:1], content[1:]
 
     async def end(self, *, at_once: bool = False) -> None:
-        """Ends the process: `at_once` with all that it started, else by closing, which it has 10 s to follow."""
+        """Ends the process and all that it started: `at_once`, else by closing, which it has 10 s to follow."""
         try:
             self._writer.close()
-            if not at_once:
+            if at_once and GUARDED:
+                with contextlib.suppress(ProcessLookupError):
+                    self.process.terminate()  # the guard ends what the handler started, wherever it went
+            if not at_once or GUARDED:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.process.wait(), END_TIMEOUT_S)
             # Its group bears its number, and it may have left members behind when it ended itself. While one of them

@@ -1,11 +1,14 @@
-"""The process that runs a handler: `python -m restrike.targets.handler.worker MODULE FUNCTION FD`.
+"""The process that runs a handler: `python -P -m restrike.targets.handler.worker MODULE FUNCTION FD PARENT`.
 
 1. It imports the handler and says `ready`, or why it could not.
 2. It takes a request (two frames: an `Order`, the event), calls the handler and sends its response or its failure.
 3. It ends when the other end of FD, a socket, closes: at once where a handler is at work.
 
+On Linux the handler runs in a child, and the process that was started guards it: see `_guarded`.
+
 A frame is its length (4 bytes, big-endian) and its bytes. The handler's prints go to standard error, as the process
-is started so.
+is started so. Files of the project may bear the names of Python's own modules (`queue.py`): so the project's folder
+comes into the path only for the handler, when all that this module needs is imported.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import io
 import json
 import os
 import queue
-import select
+import resource
 import signal
 import socket
 import struct
@@ -25,8 +28,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +40,15 @@ LENGTH = struct.Struct(">I")
 READY, RESPONSE, FAILURE, LAST_FAILURE = b"+", b"=", b"!", b"#"
 """The first byte of a frame to the parent. After LAST_FAILURE (`sys.exit`) the process ends."""
 
+GUARDED = sys.platform == "linux"
+"""Whether the process that is started is the guard of the one that runs the handler."""
 MAX_ANSWER_BYTES = 6_291_556
 """What Lambda takes from a function."""
 MAX_ERROR_CHARS = 1_000
 _END_S = 5.0
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_HEEDED = frozenset({signal.SIGCHLD, signal.SIGTERM})
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -96,8 +104,8 @@ class Context:
 
 def main(module: str, function: str, connection: socket.socket, parent: int) -> None:
     """Serves until the other side closes."""
-    _die_with(parent)
-    _leave_guard(parent)
+    if GUARDED:
+        _guarded(parent)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what was printed is seen, whatever happens next
     frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -125,9 +133,13 @@ def main(module: str, function: str, connection: socket.socket, parent: int) -> 
 
 def _find(module: str, function: str) -> Callable[[Any, Context], object]:
     here = str(Path.cwd())
-    if here not in sys.path:  # PYTHONSAFEPATH leaves it out
+    if here not in sys.path:
         sys.path.insert(0, here)
     sys.argv = [module]
+    outermost = module.partition(".")[0]
+    loaded = sys.modules.get(outermost)
+    if loaded is not None and PathFinder.find_spec(outermost, [here]) is not None:
+        del sys.modules[outermost]  # Python's own, under the name of the project's
     handler = getattr(importlib.import_module(module), function)
     if not callable(handler):
         raise TypeError(f"{function} in {module} cannot be called")
@@ -176,6 +188,8 @@ def _receive(connection: socket.socket, frames: queue.SimpleQueue[bytes | None],
         frames.put(None)
         # What the interpreter does at its end (threads that are waited for, atexit) has a bound too.
         time.sleep(_END_S)
+    if GUARDED:
+        os.kill(os.getpid(), signal.SIGKILL)  # the guard ends what the handler started
     with contextlib.suppress(OSError):
         os.killpg(os.getpid(), signal.SIGKILL)  # the group that it was started as the leader of
     os._exit(1)
@@ -191,48 +205,81 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
     return bytes(taken)
 
 
-def _die_with(parent: int) -> None:
-    """On Linux the kernel kills this process when its parent ends, even while C code holds the interpreter."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)  # it ended before the kernel was told
+def _guarded(parent: int) -> None:
+    """Goes on in a child. This process stays behind as its guard, who ends the child and all that its handler started
+    when the parent ends, or when the child does.
 
-
-def _leave_guard(parent: int) -> None:
-    """Leaves a process in this group that kills the group when the parent ends, on Linux: the kernel kills the worker
-    alone, and what its handler started would go on.
-
-    Forked twice: a handler that waits for its children must not wait for this one.
+    It is the parent of them all: the kernel hands it whatever lost its own, also what left the group and the session
+    (`start_new_session`, a daemon). A handler that waits for its children does not wait for it.
     """
-    if not hasattr(os, "pidfd_open"):
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _told_of_the_end_of(parent, signal.SIGTERM)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)
+    guard = os.getpid()
+    worker = os.fork()
+    if worker == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _told_of_the_end_of(guard, signal.SIGKILL)
         return
     try:
-        ended = os.pidfd_open(parent)
-    except OSError:
-        return  # an old kernel: nothing else is lost
-    first = os.fork()
-    if first == 0:
-        try:
-            if os.fork() == 0:
-                _guard(ended)
-        finally:
-            os._exit(0)
-    os.waitpid(first, 0)
-    os.close(ended)
+        _guard(worker)
+    finally:
+        os._exit(1)
 
 
-def _guard(ended: int) -> None:
-    """Holds nothing but the word of the parent's end: who reads what the worker writes must see that it ended."""
+def _guard(worker: int) -> None:
+    """Waits for the worker's end or a SIGTERM, kills every descendant, and ends as the worker did."""
+    _hold_nothing()
+    how = None
+    while how is None and signal.sigwait(_HEEDED) == signal.SIGCHLD:
+        how = dict(_reap(os.WNOHANG)).get(worker)
+    _kill_children()
+    for child, status in _reap(0):
+        how = status if child == worker else how
+        _kill_children()  # whoever was killed has handed its own to this process
+    code = 1 if how is None else os.waitstatus_to_exitcode(how)
+    if code >= 0:
+        os._exit(code)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core, where one is wanted, was the worker's
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
+    with contextlib.suppress(OSError):
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+
+
+def _reap(options: int) -> Iterator[tuple[int, int]]:
+    """Children as they end, each with its status, until there are none; with WNOHANG those that have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, options))[0]:
+            yield ended
+
+
+def _kill_children() -> None:
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            # The name, in brackets, may hold anything; behind it are the state and the parent.
+            with contextlib.suppress(OSError):
+                if int((process / "stat").read_bytes().rpartition(b")")[2].split()[1]) == os.getpid():
+                    os.kill(int(process.name), signal.SIGKILL)
+
+
+def _hold_nothing() -> None:
+    """Lets go of all files: who reads what the worker writes must see that it ended."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
-    os.closerange(3, ended)
-    os.closerange(ended + 1, os.sysconf("SC_OPEN_MAX"))
-    waiting = select.poll()
-    waiting.register(ended, select.POLLIN)
-    waiting.poll()
-    os.killpg(0, signal.SIGKILL)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+
+
+def _told_of_the_end_of(parent: int, sign: int) -> None:
+    """From now on the kernel sends that signal when the parent ends, even while C code holds the interpreter."""
+    _prctl(_PR_SET_PDEATHSIG, sign)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before the kernel was told
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 if __name__ == "__main__":

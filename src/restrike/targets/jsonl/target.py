@@ -167,7 +167,7 @@ class JsonlTarget:
             kept = not there or Path(self.path).is_file()
             # A pipe is opened to write only, and without waiting: one that nobody reads is refused.
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT if kept else os.O_WRONLY | os.O_NONBLOCK
-            self._file = os.open(self.path, flags | os.O_CLOEXEC, 0o644)
+            self._file = os.open(self.path, flags | os.O_CLOEXEC, 0o600)  # whole images: nobody else's business
             self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
             if self._regular:
                 self._take_over()
@@ -267,7 +267,8 @@ class JsonlTarget:
 
     def _refusal(self, error: OSError) -> RestrikeError:
         hint = "Make room on its disk" if error.errno in _FULL else "Look at its disk"
-        return RestrikeError(f"{self.path} cannot be written: {error.strerror}", f"{hint}, then resume the run.")
+        what = "standard output" if self.path == STANDARD_OUTPUT else self.path
+        return RestrikeError(f"{what} cannot be written: {error.strerror}", f"{hint}, then resume the run.")
 
 
 def _check_may(path: Path, mode: int) -> None:
