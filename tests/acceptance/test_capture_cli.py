@@ -179,7 +179,11 @@ def test_a_stream_that_was_switched_off_and_on(table: Table) -> None:
     table.load([{"pk": "new"}])
     report = capture(table, "--since", "latest").json
     assert (report["records"], len(report["streams"]), report["streams"][0]) == (2, 2, old)
-    assert names(lines(restrike("records", "archive:kept", "--json")))[40:] == ["at-the-end", "new"]
+    assert report["gaps"] == 1
+    told = restrike("records", "archive:kept", "--json")
+    assert told.code == 4
+    assert "switched off, and on again: what was written in between is on no stream" in told.stderr
+    assert names(lines(restrike("records", "archive:kept", "--json", "--allow-gaps")))[40:] == ["at-the-end", "new"]
     again = capture(table).json
     assert (again["records"], len(again["streams"])) == (0, 1), "the old one is known to be at its end"
 

@@ -35,14 +35,15 @@ def test_the_ledger_and_all_beside_it_are_for_nobody_else(
     Path("keys.jsonl").write_text("".join(json.dumps({"pk": f"k{n}", "sk": n}) + "\n" for n in range(5)))
     Path("refuses.py").write_text(REFUSES)
     skip = ("replay", f"stream:{table.name}", "--if-superseded", "skip")
+    part = ("replay", "--limit", "1", "--execute")  # a run that is complete needs no more what it was given
     touch = ("touch", table.name, "--no-verify", "--execute")
     for words, code in (
         ((*touch, "--keys", "keys.jsonl", "--run", "keys"), 0),
         ((*touch, "--index", "by_day", "--all", "--ordered", "--run", "ordered"), 0),
         ((*touch, "--partition-key", "k1", "--counter", "n", "--run", "counter"), 0),
-        (("replay", f"table:{table.name}", "--all", "--to", "jsonl:out", "--limit", "9", "--execute"), 0),
+        ((*part, f"table:{table.name}", "--all", "--to", "jsonl:out", "--run", "table"), 0),
         (("replay", f"table:{table.name}", "--keys", "keys.jsonl", "--to", "jsonl:out2", "--execute"), 0),
-        (("replay", "-", "--to", "handler:refuses:main", "--retries", "0", "--limit", "1", "--execute"), 1),
+        ((*part, "-", "--to", "handler:refuses:main", "--retries", "0", "--run", "stdin"), 1),
         ((*skip, "--to", "jsonl:out3", "--log", "log", "--execute"), 0),
         (("capture", table.name, "--to", "kept", "--once", "--execute"), 0),
     ):

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -25,6 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import restrike
+from restrike.archive.inspection import verify
 from restrike.archive.layout import GAPS, HOUR_S, DataFile, StreamName, data_file, hour_of
 from restrike.archive.places import opened
 from restrike.archive.reader import ArchiveReader
@@ -956,6 +958,37 @@ def test_a_full_disk_ends_the_capture_and_the_next_goes_on(tmp_path: Path, monke
     assert [
         path for path in tmp_path.rglob("*") if path.is_file() and path.suffix not in (".parquet", ".json", ".lock")
     ] == []
+
+
+@pytest.mark.parametrize("put_back", [True, False], ids=["a-copy-of-before", "nothing"])
+def test_a_folder_that_is_replaced_under_a_capture_gets_no_hole(tmp_path: Path, put_back: bool) -> None:
+    """What was captured since the copy was made lay in the folder that is gone, and the capture went on behind it."""
+    shard = Shard("a", list(range(1, 6)), closed=False)
+    tree = Tree(shard, images=True)
+    store = folder(tmp_path)
+
+    async def go() -> None:
+        tally = CaptureTally()
+        first = asyncio.create_task(capturing(store, tree, follow=True, tally=tally, flush_s=0.05))
+        await until(lambda: tally.records == 5)
+        shutil.copytree(tmp_path / "a", tmp_path / "copy")
+        for number in range(6, 11):
+            shard.put(number, 1.0)
+        await until(lambda: tally.records == 10)
+        (tmp_path / "a").rename(tmp_path / "gone")
+        if put_back:
+            (tmp_path / "copy").rename(tmp_path / "a")
+        for number in range(11, 16):
+            shard.put(number, 1.0)
+        with pytest.raises(RestrikeError, match="was replaced while it was captured into") as caught:
+            await first
+        assert "reads what the stream still remembers" in caught.value.hint
+
+    asyncio.run(go())
+    again = folder(tmp_path)
+    once(again, tree)
+    assert numbers(again) == list(range(1, 16))
+    assert verify(again, [STREAM]).problems == []
 
 
 def test_a_refusal_of_the_stream_leaves_what_is_put_and_the_next_capture_goes_on(store: Store) -> None:

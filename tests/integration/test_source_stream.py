@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restrike.aws import pages as module
-from restrike.aws import streams
+from restrike.aws import streams, walk
 from restrike.aws.refusals import error_for
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.aws.streams import StreamInfo
 from restrike.aws.walk import SIDE_BY_SIDE
-from restrike.errors import AccessDenied, NotFound, SourceLacks, Throttled, UsageError
+from restrike.errors import AccessDenied, NotFound, ServiceFault, SourceLacks, Throttled, UsageError
 from restrike.model.record import Record
 from restrike.model.window import DRAINED, Gap, Window
 from restrike.sources import SourceInfo
@@ -400,6 +400,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StreamSource]:
         now = datetime.fromtimestamp(opened_s, UTC)
         monkeypatch.setattr(streams, "connect", lambda aws, connections: tree)
         monkeypatch.setattr(streams, "describe_stream", lambda aws, arn: (info, now))
+        monkeypatch.setattr("restrike.sources.stream.reading.check_clock", lambda *_: None)  # START_S is to come
         return StreamSource(Aws(AwsSettings(endpoint_url="http://127.0.0.1:1")), ARN, **options)
 
     return open_on
@@ -521,6 +522,30 @@ def test_a_child_that_is_listed_late_is_found_when_following(on: Opener) -> None
     tree.on_records = late
     found = asyncio.run(gather(on(tree, follow=True), enough=3))
     assert sorted(found.places) == [1, 2, 100]
+
+
+BROKEN = [b'{"Records":[{"dynamodb":', b'{"Records":"none"}', b'{"Records":[{"eventID":"1"}],"NextShardIterator":"x"}']
+
+
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize("broken", BROKEN, ids=["cut-off", "no-records", "no-record"])
+def test_an_answer_that_is_broken_is_asked_for_again(on: Opener, broken: bytes, follow: bool) -> None:
+    """One such answer ended whoever followed."""
+    tree = Tree(*family())
+    tree.broken = [broken, broken]
+    numbers = all_numbers(family())
+    found = asyncio.run(gather(on(tree, follow=follow), enough=len(numbers) if follow else None))
+    assert sorted(found.places) == numbers
+    check(found, family())
+
+
+def test_answers_that_stay_broken_are_an_error_with_an_end(on: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "retry_delay_s", lambda attempt: 0.0)
+    tree = Tree(*family())
+    tree.broken = [BROKEN[0]] * 100
+    with pytest.raises(ServiceFault, match="unreadable answer"):
+        asyncio.run(gather(on(tree)))
+    assert tree.count("GetRecords") == walk.BROKEN_IN_A_ROW + 1
 
 
 def test_following_ends_where_the_stream_is_switched_off(on: Opener) -> None:

@@ -55,6 +55,7 @@ class Tree:
         self.status = "ENABLED"
         self.empty_pages = 0
         self.errors: dict[str, list[AwsError]] = {}
+        self.broken: list[bytes] = []  # what GetRecords answers first
         self.on_records: Callable[[str, list[int]], object] = lambda shard, numbers: None
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.reading_now = self.most_at_once = 0
@@ -75,8 +76,13 @@ class Tree:
         self.reading_now -= 1
         if self.errors.get(operation):
             raise self.errors[operation].pop(0)
+        if operation == "GetRecords" and self.broken:
+            return self.broken.pop(0)
         answer = {"DescribeStream": self._list, "GetShardIterator": self._iterator, "GetRecords": self._records}
         return json.dumps(answer[operation](request)).encode()
+
+    def service_now_s(self) -> float | None:
+        return None
 
     def count(self, operation: str) -> int:
         return sum(each == operation for each, _ in self.calls)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
+from restrike.aws.session import Aws
 from restrike.model.flags import Flag
 from restrike.model.record import Fidelity, Record, read_record
 from restrike.model.uri import Uri
@@ -63,6 +64,9 @@ class ToyKind:
 
     def parse(self, text: str, folder: Path) -> Uri:
         return Uri("toy", text.removeprefix("toy:"), text)
+
+    def now_s(self, uri: Uri, aws: Callable[[], Aws]) -> float | None:
+        return None
 
     def endless(self, options: Mapping[str, Any]) -> bool:
         return False

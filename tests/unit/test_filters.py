@@ -92,3 +92,11 @@ def test_keys_that_are_none_have_no_item() -> None:
     for keys in (b"5", b'{"a":{}}', b'{"a":5}', b"[]"):
         record: Record = read_record(odd % keys, shard="s", place=1, stream_arn="", fidelity="exact")
         assert not record_filter.passes(record)
+
+
+def test_a_record_that_takes_too_many_steps_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("restrike.replaying.where.MAX_STEPS", 3)
+    chooses = RecordFilter(FilterRequest(where="dynamodb.NewImage.a.b.c"), Window())
+    with pytest.raises(UsageError) as caught:
+        chooses.passes(make_record(7))
+    assert caught.value.message.endswith(f"steps on one record (7 of {make_record(7).shard})")

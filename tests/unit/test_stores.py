@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from restrike.errors import UsageError
+from restrike.aws.session import Aws
+from restrike.errors import BadCredentials, UsageError
 from restrike.stores.folder import LocalFolder
+from restrike.stores.s3 import Bucket
+
+
+def test_a_bucket_that_refuses_the_time_of_a_request_says_that_the_clock_is_wrong() -> None:
+    bucket = Bucket(None, "s3://b", "b", Aws())
+    refused = bucket._problem(Exception("403 Forbidden: <Code>RequestTimeTooSkewed</Code>"), "cannot list s3://b")
+    assert isinstance(refused, BadCredentials)
+    assert "clock" in refused.hint
 
 
 def test_a_folder_that_cannot_be_read_is_named_and_nothing_of_a_network_is_said(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def test_an_answer_that_is_not_of_the_service_is_said_to_be_none(body: bytes) ->
 def test_a_wrong_clock_is_said_to_be_one(words: str) -> None:
     """`Log in again` it said, which does not help."""
     assert "clock" in error_for("Query", "InvalidSignatureException", words).hint
+    assert "clock" in error_for("HeadBucket", "RequestTimeTooSkewed", "The difference is too large.", 403).hint
     assert "Log in" in error_for("Query", "InvalidSignatureException", "The signature does not match").hint
 
 

@@ -1,6 +1,7 @@
 """The archive: a stream's records kept as Parquet files, each one contiguous run of one shard.
 
-`layout` names the files, `schema` says what stands in one, `columns` and `writing` fill one, `opened` reads one,
+`layout` names the files, `schema` says what stands in one, `columns` and `writing` fill one, `footer` ends it with a
+checksum, `opened` reads one,
 `places` finds the last of a shard, `state` is what a capture writes down beside them; `reader` reads; `inspection`
 (ls, stat, verify), `compaction` and `pruning` look after it.
 """

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 import msgspec
 import pyarrow as pa
 
+from restrike.archive.footer import Damaged, damaged
 from restrike.archive.inspection import numbers
 from restrike.archive.layout import DataFile, StreamName
-from restrike.archive.opened import Damaged, Opened, damaged
+from restrike.archive.opened import Opened
 from restrike.archive.places import files_of_hour, opened
 from restrike.archive.reader import ArchiveReader
 from restrike.archive.schema import ROW_GROUP_BYTES, ROW_GROUP_RECORDS

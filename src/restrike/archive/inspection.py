@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from restrike.archive.footer import Damaged, damaged
 from restrike.archive.layout import HOUR_S, DataFile, StreamName, hour_of
-from restrike.archive.opened import Damaged, Opened, damaged
+from restrike.archive.opened import Opened
 from restrike.archive.places import opened
 from restrike.archive.reader import MAX_CHANGES, ArchiveReader
 from restrike.archive.schema import key_hash
@@ -114,13 +115,15 @@ def _of_hour(store: Store, reader: ArchiveReader, hour: int, wrong: list[str]) -
 
 class Verdict(msgspec.Struct):
     """What `verify` found. `covered` are files that a compaction has merged and was not given the time to delete:
-    nothing is wrong with the archive."""
+    nothing is wrong with the archive. `unchecked` counts the files whose footer has no checksum: what is wrong there
+    may not be found."""
 
     files: int = 0
     records: int = 0
     problems: list[str] = []
     covered: list[str] = []
     gaps: list[KnownGap] = []
+    unchecked: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -130,6 +133,7 @@ class Verdict(msgspec.Struct):
             "records": self.records,
             "problems": self.problems,
             "covered": self.covered,
+            "unchecked": self.unchecked,
             "gaps": [gap.as_json() for gap in self.gaps],
         }
 
@@ -178,10 +182,11 @@ class _Verifying:
         verdict, now = self._verdict, file
         for _ in range(MAX_CHANGES):
             before = verdict.files, verdict.records, len(verdict.problems)
+            unchecked = verdict.unchecked
             try:
                 self._file(now, file)
             except Changed:
-                verdict.files, verdict.records = before[:2]
+                verdict.files, verdict.records, verdict.unchecked = *before[:2], unchecked
                 del verdict.problems[before[2] :]
                 there = [each for each in self._reader.files_of_hour(file.hour) if each.shard == file.shard]
                 heirs = [each for each in there if each.first <= file.first]
@@ -206,6 +211,7 @@ class _Verifying:
                 return
         else:
             self._verdict.files += 1
+            self._verdict.unchecked += not found.checked
             follows = found.about.follows
             if last >= 0 and follows is not None and int(follows) > last:
                 missing = f"records behind {last} up to {follows}"

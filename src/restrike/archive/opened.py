@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from restrike.archive.footer import damaged, read_footer
 from restrike.archive.schema import COLUMNS, FORMAT, About
-from restrike.errors import SourceLacks
+from restrike.errors import RestrikeError
 from restrike.model.record import Record
-from restrike.stores.objects import ObjectFile, first_line
-
-FOOTER_BYTES = 8192  # fetched at once: the footer of a row group or two
-
-
-class Damaged(SourceLacks):
-    """A file of an archive that cannot be what its name says."""
+from restrike.stores.objects import Changed, ObjectFile, first_line
 
 
 class Opened:
-    """A data file, its footer read. What is wrong with it is Damaged, and names it."""
+    """A data file, its footer read. What is wrong with it is Damaged, and names it.
+
+    `checked`: the footer has a checksum, and it is right.
+    """
 
     def __init__(self, source: Any, path: str) -> None:
         self.path = path
         self._source = source
-        try:
+        footer, self.checked = read_footer(source, path)
+        with self._naming("it is no whole Parquet file"):
             # Not pre-buffered: Arrow's threads would read for it, and call into an interpreter that may be ending.
             self._file = pq.ParquetFile(
-                source, metadata=_footer(source), pre_buffer=False, page_checksum_verification=True
+                source,
+                metadata=pq.read_metadata(pa.BufferReader(footer)),
+                pre_buffer=False,
+                page_checksum_verification=True,
             )
-        except (pa.ArrowException, OSError) as error:
-            raise damaged(path, f"it is no whole Parquet file: {first_line(error)}") from None
+            names = self._file.schema_arrow.names
         self.about = self._read_about()
-        names = self._file.schema_arrow.names
         if names != COLUMNS:
             raise damaged(path, "its columns are not those of an archive")
         self.groups = self._file.num_row_groups
         self.records = self._file.metadata.num_rows
 
-    def _read_about(self) -> About:
-        text = (self._file.metadata.metadata or {}).get(b"restrike")
-        if text is None:
-            raise damaged(self.path, "it is Parquet, but not of an archive")
+    @contextlib.contextmanager
+    def _naming(self, what: str) -> Iterator[None]:
+        """Whatever goes wrong with the bytes of the file is Damaged, and names it: a library that reads what nobody has
+        checked raises what it likes."""
         try:
+            yield
+        except (Changed, RestrikeError):
+            raise
+        except Exception as error:
+            raise damaged(self.path, f"{what}: {first_line(error)}") from None
+
+    def _read_about(self) -> About:
+        with self._naming("its metadata cannot be read"):
+            text = (self._file.metadata.metadata or {}).get(b"restrike")
+            if text is None:
+                raise damaged(self.path, "it is Parquet, but not of an archive")
             about = msgspec.json.decode(text, type=About)
-        except msgspec.MsgspecError as error:
-            raise damaged(self.path, f"its metadata cannot be read: {error}") from None
+            _ = int(about.first), int(about.last), int(about.follows or 0)
         if about.format != FORMAT:
             raise damaged(self.path, f"it has format {about.format}, and this restrike knows {FORMAT}")
         return about
@@ -61,10 +73,11 @@ class Opened:
 
     def created(self, group: int) -> tuple[float, float] | None:
         """The earliest and latest creation time of a row group, in epoch seconds; None where it does not say."""
-        statistics = self._file.metadata.row_group(group).column(COLUMNS.index("created_at")).statistics
-        if statistics is None or not statistics.has_min_max:
-            return None
-        return statistics.min.timestamp(), statistics.max.timestamp()
+        with self._naming(f"the statistics of row group {group} cannot be read"):
+            statistics = self._file.metadata.row_group(group).column(COLUMNS.index("created_at")).statistics
+            if statistics is None or not statistics.has_min_max:
+                return None
+            return statistics.min.timestamp(), statistics.max.timestamp()
 
     def group_bytes(self, group: int) -> int:
         return int(self._file.metadata.row_group(group).total_byte_size)
@@ -83,29 +96,20 @@ class Opened:
         return self._batch(group, COLUMNS)
 
     def _batch(self, group: int, columns: list[str]) -> Any:
-        if isinstance(self._source, ObjectFile):
-            chunks = self._file.metadata.row_group(group)
-            self._source.hold(*_extent([chunks.column(COLUMNS.index(name)) for name in columns]))
-        try:
-            return self._file.read_row_group(group, columns=columns, use_threads=False).combine_chunks()
-        except (pa.ArrowException, OSError) as error:
-            raise damaged(self.path, f"row group {group} cannot be read: {first_line(error)}") from None
+        with self._naming(f"row group {group} cannot be read"):
+            if isinstance(self._source, ObjectFile):
+                chunks = self._file.metadata.row_group(group)
+                self._source.hold(*_extent([chunks.column(COLUMNS.index(name)) for name in columns]))
+            read = self._file.read_row_group(group, columns=columns, use_threads=False).combine_chunks()
+            if not self.checked:
+                read.validate(full=True)  # what the footer calls text may be none
+            return read
 
     def group(self, group: int) -> list[Record]:
         """The records of a row group, as Lambda receives them."""
-        return records(self.batch(group), self.about)
-
-
-def _footer(source: Any) -> Any:
-    """The footer's metadata. pyarrow alone would fetch 64 KB for it, a third of the file of a quiet minute."""
-    size = source.size()
-    source.seek(max(0, size - FOOTER_BYTES))
-    tail = source.read()
-    needed = int.from_bytes(tail[-8:-4], "little") + 8  # its length and PAR1 are the last 8 bytes
-    if len(tail) < needed <= size:
-        source.seek(size - needed)
-        tail = source.read(needed - len(tail)) + tail
-    return pq.read_metadata(pa.BufferReader(tail))
+        batch = self.batch(group)
+        with self._naming(f"the records of row group {group} cannot be read"):
+            return records(batch, self.about)
 
 
 def _extent(chunks: list[Any]) -> tuple[int, int]:
@@ -173,9 +177,3 @@ def records(table: Any, about: About, fidelity: Literal["exact"] = "exact") -> l
             )
         )
     return found
-
-
-def damaged(path: str, why: str) -> Damaged:
-    return Damaged(
-        f"{path}: {why}", "Restore it from a copy, or leave it out with --allow-gaps; see: restrike archive verify"
-    )

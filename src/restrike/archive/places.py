@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from restrike.archive.footer import damaged
 from restrike.archive.layout import SUFFIX, DataFile, StreamName, data_file, hour_folder, hour_of, stream_name
-from restrike.archive.opened import Opened, damaged
+from restrike.archive.opened import Opened
 from restrike.stores.objects import Object, ObjectFile, Store
 
 REMEMBERED_HOURS = 26

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from restrike.archive.footer import Damaged, damaged
 from restrike.archive.layout import (
     HOUR_S,
     DataFile,
@@ -23,7 +24,7 @@ from restrike.archive.layout import (
     hours_of_folders,
     stream_of_folder,
 )
-from restrike.archive.opened import Damaged, Opened, damaged
+from restrike.archive.opened import Opened
 from restrike.archive.places import files_of_hour, opened, split
 from restrike.archive.state import load
 from restrike.aws.session import Aws
@@ -96,6 +97,7 @@ class ArchiveReader:
     def hours(self, window: Window) -> Iterator[int]:
         """The hours that may hold records of the window and that have a folder, in order."""
         first, last = _bounds(window)
+        # Without an end the folders say what there is, and no clock, which may be behind.
         for folder in (
             self._store.folders(self._stream.folder) if first is None or last is None else self._days(first, last)
         ):
@@ -314,6 +316,4 @@ def _bounds(window: Window) -> tuple[int | None, int | None]:
     straggler under the next."""
     first = None if window.since_s is None else hour_of(window.since_s)
     last = None if window.until_s is None else hour_of(math.nextafter(window.until_s, 0.0)) + 1
-    if first is not None and last is None:
-        last = hour_of(time.time()) + 1
     return first, last

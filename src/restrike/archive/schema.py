@@ -61,3 +61,5 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     """The last number that the archive held of the shard when the file was put; None for the shard's first file."""
     parent_shard: str | None = None
     format: str = FORMAT
+    footer_checksum: bool = False
+    """Files of before have none: see `footer`."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from restrike.archive.columns import REPEATING, Answered, Columns
+from restrike.archive.footer import sealed
 from restrike.archive.schema import ROW_GROUP_BYTES, ROW_GROUP_RECORDS, SCHEMA, About
 
 BLOOM_FALSE = 0.01
@@ -43,7 +44,9 @@ class Writer:
 
     def finish(self, first: str, last: str, follows: str | None = None) -> bytes:
         """The whole file. `follows` is kept as it is in `about` where it is not given."""
-        about = msgspec.structs.replace(self._about, first=first, last=last, follows=follows or self._about.follows)
+        about = msgspec.structs.replace(
+            self._about, first=first, last=last, follows=follows or self._about.follows, footer_checksum=True
+        )
         self._writer.add_key_value_metadata({"restrike": msgspec.json.encode(about).decode()})
         self._writer.close()
         pa.default_memory_pool().release_unused()  # what this thread would keep for its next file
@@ -65,10 +68,8 @@ class _Parts(io.RawIOBase):
         return len(data)
 
     def whole(self) -> bytes:
-        """All of it, which is not kept."""
-        data = b"".join(self._parts)
-        self._parts.clear()
-        return data
+        """All of it, its footer with a checksum; it is not kept."""
+        return sealed(self._parts)
 
 
 class GrowingFile:

@@ -7,13 +7,12 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from restrike.aws.refusals import not_of
-from restrike.aws.session import Aws, ask
+from restrike.aws.session import Aws, answered_at, ask
 from restrike.aws.wire import Wire, retry_delay_s
 from restrike.errors import AwsError, NotFound, ServiceFault, Throttled, UsageError
 from restrike.model.table import TableInfo, table_info
@@ -46,10 +45,8 @@ def describe_table(aws: Aws, name: str) -> tuple[TableInfo, datetime]:
             code="ResourceNotFoundException",
             operation="DescribeTable",
         ) from None
-    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    now = parsedate_to_datetime(date) if date else datetime.now(UTC)
     try:
-        return table_info(answer["Table"]), now.astimezone(UTC)
+        return table_info(answer["Table"]), answered_at(answer) or datetime.now(UTC)
     except (KeyError, TypeError, AttributeError):
         raise not_of("DynamoDB", "DescribeTable", aws.endpoint("dynamodb")) from None
 
@@ -164,12 +161,16 @@ async def batch_get(
     return found
 
 
+class Unreadable(ServiceFault):
+    """An answer that is not what the service says; asked again, it may well be."""
+
+
 def decode(decoder: msgspec.json.Decoder[T], answer: bytes, operation: str) -> T:
     """The answer as its type; a body that is no such JSON is an unreadable answer, not a crash."""
     try:
         return decoder.decode(answer)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ServiceFault(
+        raise Unreadable(
             f"{operation}: unreadable answer: {error}", "Is there a proxy between?", operation=operation
         ) from None
 

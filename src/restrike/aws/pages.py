@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from restrike.aws import streams
+from restrike.aws.dynamodb import Unreadable
 from restrike.aws.streams import Start
 from restrike.aws.walk import SIDE_BY_SIDE, Walk
 from restrike.aws.wire import Wire
-from restrike.errors import ServiceFault
 from restrike.model.window import DRAINED, Gap
 
 QUEUED_PAGES = 2
@@ -47,7 +47,8 @@ class Extent(msgspec.Struct, frozen=True):
 
     `otherwise` is where shards without a place begin, and `since_s` the time before which records are of no use.
     Without `follow` a shard is at its end when it is closed and read, at the first record created after `stop_s`, or,
-    while it is open, when it has nothing more to give. `clock_offset_s`: what the service's clock is ahead of ours.
+    while it is open, when it has nothing more to give. `clock_offset_s`: what the service's clock is
+    ahead of ours, until an answer tells its time.
     """
 
     otherwise: Start = Start()
@@ -209,7 +210,7 @@ class Pages(Walk):
         try:
             page, newest_s = self._read(shard_id, records)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise ServiceFault(
+            raise Unreadable(
                 f"GetRecords: shard {shard_id} answered what is no record: {error}", "Is there a proxy between?"
             ) from None
         records.clear()  # the page's megabyte: it is the page's alone, or nobody's
@@ -235,7 +236,12 @@ class Pages(Walk):
 
     def _asking(self, shard_id: str) -> None:
         # Rounded down: the service stamps in whole seconds, and its clock and ours are compared but once.
-        self._asked_s[shard_id] = time.time() + self._clock_offset_s - 1.0
+        self._asked_s[shard_id] = self._now_s() - 1.0
+
+    def _now_s(self) -> float:
+        """By the service's clock, also where ours is set while the stream is read."""
+        told_s = self._wire.service_now_s()
+        return time.time() + self._clock_offset_s if told_s is None else told_s
 
     def _before_the_end(self, shard_id: str, page: list[Any], stop_s: float) -> list[Any]:
         """The page up to the first record that is too new; the shard is left there."""
@@ -270,7 +276,7 @@ class Pages(Walk):
             self._ends["nothing new"] += 1
 
     def _past_the_window(self) -> bool:
-        return self._stop_s is not None and time.time() + self._clock_offset_s > self._stop_s
+        return self._stop_s is not None and self._now_s() > self._stop_s
 
     def _over(self) -> bool:
         return self._to_the_end or self._status == "DISABLED" or self._past_the_window()

@@ -58,17 +58,22 @@ _HINTS: dict[type[AwsError], str] = {
     BadCredentials: "Log in again, or set other credentials (--profile); then run the command again.",
 }
 
-_OF_THE_CLOCK = ("Signature expired", "Signature not yet current", "Request has expired")
-_CLOCK = "This machine's clock is wrong by minutes: set it, then run the command again."
+_OF_THE_CLOCK = ("Signature expired", "Signature not yet current", "Request has expired", "RequestTimeTooSkewed")
+CLOCK_HINT = "This machine's clock is wrong by minutes: set it, then run the command again."
 
 EXPIRED_TOKEN_CODES = frozenset({"ExpiredTokenException", "ExpiredToken", "RequestExpired"})
+
+
+def of_the_clock(text: str) -> bool:
+    """Whether a refusal is about the time at which the request was signed: AWS takes 15 minutes, S3 too."""
+    return any(words in text for words in _OF_THE_CLOCK)
 
 
 def error_for(operation: str, code: str, message: str, status: int = 400, reasons: tuple[str, ...] = ()) -> AwsError:
     """The exception for an error answer of a service."""
     kind = ERRORS.get(code) or (ServiceFault if status >= 500 else AwsError)
     text = f"{operation}: {code}: {message}" if message else f"{operation}: {code or status}"
-    hint = _CLOCK if any(words in message for words in _OF_THE_CLOCK) else _HINTS.get(kind, "")
+    hint = CLOCK_HINT if of_the_clock(f"{code} {message}") else _HINTS.get(kind, "")
     return kind(text, hint, code=code, operation=operation, status=status, throttling_reasons=reasons)
 
 

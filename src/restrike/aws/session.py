@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 import botocore.config
@@ -162,6 +164,25 @@ _ALWAYS_THERE = {
 }
 """Operation → the member that each answer of the service has. What lacks it came from somebody else: a proxy, a login
 page, another service."""
+
+
+def answered_at(answer: dict[str, Any]) -> datetime | None:
+    """The service's own time at an answer of botocore's (UTC, in whole seconds); None where it does not tell."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        return None if date is None else parsedate_to_datetime(date).astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def time_of(client: Any, operation: str, **parameters: Any) -> datetime | None:
+    """The service's own time, told with whatever it answers to that, be it a refusal; None where there is none."""
+    try:
+        return answered_at(getattr(client, xform_name(operation))(**parameters))
+    except botocore.exceptions.ClientError as error:
+        return answered_at(dict(error.response))
+    except botocore.exceptions.BotoCoreError:
+        return None
 
 
 def ask(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from restrike.aws.dynamodb import decode
-from restrike.aws.session import Aws, ask
+from restrike.aws.session import Aws, answered_at, ask
 from restrike.aws.wire import Wire, retry_delay_s
 from restrike.errors import (
     AwsError,
@@ -27,6 +26,12 @@ RETENTION_S = 24 * 3600.0
 READERS_PER_SHARD = 2  # the service's limit
 ONE_MORE_READER = f"one more reader of the {READERS_PER_SHARD} that a shard allows"
 AT_TIMESTAMP_ATTEMPTS = 8
+SWITCHED_S = 60.0
+"""So long does who follows a table await a new stream when its stream was switched off: to switch it on again is a
+second update of the table, which has to wait for the first."""
+SWITCH_LOOK_S = 2.0
+SWITCHED = "the table's stream was switched off, and on again: what was written in between is on no stream"
+"""The cause of the gap before a table's second stream."""
 
 
 def connect(aws: Aws, *, connections: int = 64) -> Wire:
@@ -82,8 +87,7 @@ def describe_stream(aws: Aws, stream_arn: str) -> tuple[StreamInfo, datetime]:
         status=description.get("StreamStatus", "ENABLED"),
         created_s=created.timestamp() if isinstance(created, datetime) else None,
     )
-    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    return info, (parsedate_to_datetime(date) if date else datetime.now(UTC)).astimezone(UTC)
+    return info, answered_at(answer) or datetime.now(UTC)
 
 
 def streams_of(aws: Aws, table: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from restrike.aws import streams
-from restrike.aws.dynamodb import decode
+from restrike.aws.dynamodb import Unreadable, decode
 from restrike.aws.streams import MAX_RECORDS, Shard, Start, shard_iterator
 from restrike.aws.wire import Wire, retry_delay_s
 from restrike.errors import ExpiredIterator, Invalid, ServiceFault, Throttled, TrimmedData, Unreachable
@@ -24,6 +24,7 @@ MAX_IDLE_POLL_S = 1.0
 REFRESH_SHARDS_S = 60.0
 SIDE_BY_SIDE = 16  # shards of which a page is read or waits at the same time; a page is at most 1 MB
 ITERATORS_IN_A_ROW = 20  # refused without a page between: then it is no matter of age
+BROKEN_IN_A_ROW = 8  # answers that cannot be read, to one question
 HEIR_POLLS = 30
 SHORT_PAGE = 100  # records; the largest are 400 KB with two images, so a full megabyte may hold one
 
@@ -270,7 +271,7 @@ class Walk(abc.ABC):
     async def _read_shard(self, shard_id: str) -> None:
         iterator: str | None = self._iterators.pop(shard_id)
         pause_s = IDLE_POLL_S
-        refused = 0
+        refused = broken = 0
         while iterator is not None:
             async with self._turns:
                 request = msgspec.json.encode({"ShardIterator": iterator, "Limit": MAX_RECORDS})
@@ -292,11 +293,19 @@ class Walk(abc.ABC):
                     quiet = refused > 1
                 else:
                     refused = 0
-                    page = decode(self._decoder, body, "GetRecords")
-                    del body  # a megabyte, while the page waits to be taken
+                    try:
+                        page = decode(self._decoder, body, "GetRecords")
+                        del body  # a megabyte, while the page waits to be taken
+                        quiet = not page.records  # now: whoever takes the page may empty the list
+                        position = await self._take(shard_id, page.records, last=page.next_iterator is None)
+                    except Unreadable:
+                        broken += 1
+                        if broken > BROKEN_IN_A_ROW:
+                            raise
+                        await asyncio.sleep(retry_delay_s(broken))
+                        continue
+                    broken = 0
                     iterator = page.next_iterator
-                    quiet = not page.records  # now: whoever takes the page may empty the list
-                    position = await self._take(shard_id, page.records, last=iterator is None)
                     if position is not None:
                         self._positions[shard_id] = position
                     if shard_id in self._left:

@@ -8,6 +8,7 @@ Used where calls are many (Query, Scan, BatchExecuteStatement, GetRecords, Invok
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import math
 import random
@@ -16,6 +17,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -86,6 +88,8 @@ class Channel:
     Use as an asynchronous context manager. `connections` bounds the requests under way, `timeout_s` each of them from
     its connection to its last byte.
     """
+
+    _told_at = ("", 0.0)  # the time in the last answer, and our monotonic time then
 
     def __init__(
         self,
@@ -200,9 +204,20 @@ class Channel:
             raise unreachable(operation, self.url, error) from None
         finally:
             self._trouble.ends()
-        log_request(self._service, operation, reply.status, time.monotonic() - began, len(reply.body))
+        now = time.monotonic()
+        self._told_at = (reply.headers.get("Date", ""), now)
+        log_request(self._service, operation, reply.status, now - began, len(reply.body))
         self._judge(operation, reply)
         return reply
+
+    def service_now_s(self) -> float | None:
+        """The time by the service's clock, by its last answer (epoch seconds, up to one too early); None where it has
+        told none. This machine's clock may be set meanwhile."""
+        date, at = self._told_at
+        try:
+            return _epoch_s(date) + time.monotonic() - at
+        except ValueError:
+            return None
 
     def _is_readable(self, operation: str, body: bytes) -> bool:
         """Whether this may be what the service answers where all is well."""
@@ -237,6 +252,11 @@ class Channel:
         except botocore.exceptions.BotoCoreError as error:
             raise BadCredentials(f"the AWS credentials could not be refreshed: {error}", CREDENTIALS_HINT) from None
         return frozen
+
+
+@functools.lru_cache(maxsize=16)
+def _epoch_s(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp()
 
 
 def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:

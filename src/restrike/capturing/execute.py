@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -14,9 +15,10 @@ from restrike.aws.walk import SIDE_BY_SIDE
 from restrike.capturing.request import CaptureOptions, CaptureRequest, options_of
 from restrike.capturing.run import Counts
 from restrike.capturing.stream import StreamCapture
-from restrike.capturing.table_streams import forget, streams_to_capture
+from restrike.capturing.table_streams import claim_switched, forget, streams_to_capture
 from restrike.capturing.tally import CaptureTally
 from restrike.errors import NotFound, RestrikeError
+from restrike.model.clocks import check_clock
 from restrike.model.report import CaptureReport, State
 from restrike.running.life import Life
 from restrike.stores import open_store
@@ -60,10 +62,9 @@ class _Capturing:
         self._before = msgspec.json.decode(life.run.counts, type=Counts)
 
     async def run(self) -> CaptureReport:
-        options = options_of(self._request)
         store = await asyncio.to_thread(open_store, self._request.to, lambda: self._aws, create=True)
         try:
-            return self._report(await self._streams(store, options))
+            return self._report(await self._streams(store))
         except RestrikeError as error:
             error.report = self._report("FAILED")
             raise
@@ -94,17 +95,28 @@ class _Capturing:
         self._life.sample(counts.records, {"files": counts.files, "lag_s": lag_s})
         self._life.save_counts(msgspec.json.encode(counts), self._life.run.elapsed_s + time.monotonic() - self._began)
 
-    async def _streams(self, store: Store, options: CaptureOptions) -> str:
+    async def _streams(self, store: Store) -> str:
         """Captures the table's streams, also one that is switched on while another is captured; why it ended."""
         ended = ""
         done: set[str] = set()
+        options: CaptureOptions | None = None
+        waited_from = math.inf
         async with streams.connect(self._aws, connections=SIDE_BY_SIDE + 2) as wire:
             while not self._stop.is_set():
-                table, _ = await asyncio.to_thread(dynamodb.describe_table, self._aws, self._request.table)
+                table, told = await asyncio.to_thread(dynamodb.describe_table, self._aws, self._request.table)
+                if options is None:
+                    check_clock(time.time(), told.timestamp(), "DynamoDB's")
+                    options = options_of(self._request, told)
                 chosen = await asyncio.to_thread(streams_to_capture, table.name, table.stream_arn, store)
                 todo = [each for each in chosen if each.arn not in done]
                 if not todo:
-                    break
+                    # It may have been switched off to be switched on again: a second update of the table.
+                    waited_from = min(waited_from, time.monotonic())
+                    if not options.follow or not done or time.monotonic() - waited_from >= streams.SWITCHED_S:
+                        break
+                    await self._stop.sleep(streams.SWITCH_LOOK_S)
+                    continue
+                waited_from = math.inf
                 stream = todo[0]
                 done.add(stream.arn)
                 current = stream.arn == table.stream_arn
@@ -113,9 +125,11 @@ class _Capturing:
                 except NotFound:
                     if current:
                         raise
-                    await asyncio.to_thread(forget, store, stream)
+                    await asyncio.to_thread(forget, store, stream, told.timestamp())
                     self._tally.gaps += 1
                     continue
+                if stream.state is None:
+                    self._tally.gaps += await asyncio.to_thread(claim_switched, store, stream, info)
                 # What was captured before is not to have a hole where the table's stream was switched.
                 first = not any(each.arn != stream.arn for each in chosen) and not self._captured
                 options_here = msgspec.structs.replace(

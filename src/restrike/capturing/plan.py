@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from restrike.capturing.request import (
 from restrike.capturing.run import VERB, identity, name_of
 from restrike.capturing.table_streams import streams_to_capture
 from restrike.errors import RestrikeError, SourceLacks, UsageError
+from restrike.model.clocks import check_clock
 from restrike.model.cost import USD_PER_STREAM_READ
 from restrike.model.plan import CapturePlanData, Planned, PlanWarning, lacking_images
 from restrike.model.report import CaptureReport
@@ -99,10 +102,12 @@ class CapturePlan(Planned[CapturePlanData]):
 
 def plan(request: CaptureRequest) -> CapturePlan:
     """Looks at table and archive; raises UsageError for what must not be tried."""
-    options = options_of(request)
+    options_of(request, datetime.now(UTC))  # refuses what is none before anything is asked
     check_place(request.to)
     aws = Aws(request.aws)
-    table, _ = dynamodb.describe_table(aws, request.table)
+    table, told = dynamodb.describe_table(aws, request.table)
+    check_clock(time.time(), told.timestamp(), "DynamoDB's")
+    options = options_of(request, told)
     store = _look_at(request.to, aws)
     chosen = streams_to_capture(table.name, table.stream_arn, store)
     if not chosen:

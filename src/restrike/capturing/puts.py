@@ -74,6 +74,7 @@ class Puts:
         collisions = 0
         while files:
             file = files[0]
+            await tenure.check_place()
             path = file_path(self._stream, file.hour, shard, file.first)
             if not await tenure.patiently(lambda path=path, data=file.data: self._store.create(path, data)):  # type: ignore[misc]  # bound now
                 collisions += 1

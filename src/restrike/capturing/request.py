@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -65,7 +65,7 @@ FLAGS = (
 )
 
 
-def options_of(request: CaptureRequest) -> CaptureOptions:
+def options_of(request: CaptureRequest, now: datetime) -> CaptureOptions:
     """UsageError where a number is out of its range, or the time to begin at is still to come."""
     for flag, value, least in (
         ("--flush-seconds", request.flush_seconds, 0.1),
@@ -74,7 +74,6 @@ def options_of(request: CaptureRequest) -> CaptureOptions:
     ):
         refuse_below(flag, value, least)
     latest = request.since == LATEST
-    now = datetime.now(UTC)
     at = None if request.since in (None, TRIM_HORIZON, LATEST) else moment("--since", request.since or "", now)
     if at is not None and at > now.timestamp():
         raise UsageError(f"--since {request.since} is still to come", "Give --since latest, or a time that is past.")

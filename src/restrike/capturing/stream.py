@@ -60,7 +60,7 @@ class StreamCapture:
         self._options = options
         self._tally = tally
         self._stop = stop
-        self._tenure = Tenure(store, stream, info, now_s, options, tally, stop)
+        self._tenure = Tenure(store, stream, info, now_s, wire.service_now_s, options, tally, stop)
         self._puts = Puts(store, stream, self._tenure, tally)
         self._buffers: dict[str, Buffer] = {}
         self._lost: list[Gap] = []

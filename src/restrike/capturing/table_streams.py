@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 
 from restrike.archive.layout import CAPTURES, StreamName, stream_name
 from restrike.archive.state import CaptureState, KnownGap, encoded, load, write_gap
-from restrike.aws.streams import RETENTION_S
+from restrike.aws.streams import RETENTION_S, SWITCHED, StreamInfo
 from restrike.stores.objects import Store
 
 
@@ -46,12 +44,23 @@ def _known(store: Store, table: str) -> dict[StreamName, CaptureState]:
     return found
 
 
-def forget(store: Store, stream: TableStream) -> None:
-    """Writes down that a stream which was switched off is gone before it was read to its end."""
+def claim_switched(store: Store, stream: TableStream, info: StreamInfo) -> bool:
+    """Writes down what is on no stream, where the archive has an earlier one of the table; whether it has."""
+    before = [state for name, state in _known(store, stream.name.table).items() if name < stream.name]
+    if not before or info.created_s is None:
+        return False
+    heard_s = max(state.heard_s or state.saved_s for state in before)
+    write_gap(store, stream.name, KnownGap(stream.arn, min(heard_s, info.created_s), info.created_s, (), SWITCHED))
+    return True
+
+
+def forget(store: Store, stream: TableStream, now_s: float) -> None:
+    """Writes down that a stream which was switched off is gone before it was read to its end. `now_s`: the service's
+    time."""
     state = stream.state
     if state is None:
         return
-    to_s = max(state.oldest_s, time.time() - RETENTION_S)
+    to_s = max(state.oldest_s, now_s - RETENTION_S)
     behind = tuple(sorted(each for each, shard in state.shards.items() if not shard.done))
     cause = "the stream was switched off, and forgotten before it was read to its end"
     write_gap(store, stream.name, KnownGap(stream.arn, state.oldest_s, to_s, behind, cause))

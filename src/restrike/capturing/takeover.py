@@ -13,14 +13,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from restrike.archive.footer import Damaged
 from restrike.archive.layout import CAPTURES, HOUR_S, StreamName, hour_of
-from restrike.archive.opened import Damaged
 from restrike.archive.places import REMEMBERED_HOURS, last_files, opened
 from restrike.archive.state import CaptureState, KnownGap, Owner, ShardState, encoded, load, this_process, write_gap
 from restrike.aws.streams import RETENTION_S, Shard, StreamInfo
 from restrike.capturing.request import CaptureOptions
 from restrike.capturing.tally import CaptureTally
-from restrike.errors import ServiceFault, SourceLacks, Throttled, Unreachable, UsageError
+from restrike.errors import RestrikeError, ServiceFault, SourceLacks, Throttled, Unreachable, UsageError
 from restrike.model.window import DRAINED, Gap
 from restrike.running.stop import Stop
 from restrike.stores.folder import LocalFolder
@@ -53,14 +53,16 @@ class Tenure:
         stream: StreamName,
         info: StreamInfo,
         now_s: float,
+        told_now_s: Callable[[], float | None],
         options: CaptureOptions,
         tally: CaptureTally,
         stop: Stop,
     ) -> None:
-        """`now_s`: the service's time at this moment."""
+        """`now_s`: the service's time at this moment; `told_now_s` tells it later, where an answer has told it."""
         self.resumed = False
         self.opened_s = now_s
-        self.clock_offset_s = now_s - time.time()
+        self._told_now_s = told_now_s
+        self._first_offset_s = now_s - time.time()
         self.patience_s = FOLLOW_PATIENCE_S if options.follow else ONCE_PATIENCE_S
         self.parents: dict[str, str | None] = {}
         self._store = store
@@ -77,7 +79,13 @@ class Tenure:
 
     def now_s(self) -> float:
         """By the service's clock."""
-        return time.time() + self.clock_offset_s
+        told_s = self._told_now_s()
+        return time.time() + self._first_offset_s if told_s is None else told_s
+
+    @property
+    def clock_offset_s(self) -> float:
+        """What the service's clock is ahead of ours."""
+        return self.now_s() - time.time()
 
     async def take_over(self) -> None:
         """Makes the archive of the stream this process's; raises UsageError where it is another's."""
@@ -167,6 +175,25 @@ class Tenure:
             "Let it, or end it first. Nothing was lost or written twice.",
         )
 
+    async def check_place(self) -> None:
+        """RestrikeError where the folder is not the one any more that this capture has written to: moved, put back from
+        a copy. What it would put there would leave a hole behind what that one holds.
+
+        On a disk the lock keeps others from writing the state; a bucket is not replaced.
+        """
+        store = self._store
+        if not isinstance(store, LocalFolder):
+            return
+        async with self._saving:
+            if await asyncio.to_thread(store.etag, self._stream.state_path) != self._etag:
+                raise self._replaced()
+
+    def _replaced(self) -> RestrikeError:
+        return RestrikeError(
+            f"{self._store.uri} was replaced while it was captured into: {self._stream.state_path} is another, or gone",
+            "Run the same command again: it goes on where that archive is, and reads what the stream still remembers.",
+        )
+
     async def _last_places(self, floors: dict[str, int]) -> dict[str, tuple[int, int]]:
         """The last sequence number that the archive holds of each shard, and the hour of its file."""
 
@@ -187,7 +214,7 @@ class Tenure:
 
         found = await self.patiently(look)
         for shard in floors:
-            self._verified[shard] = time.time()
+            self._verified[shard] = self.now_s()
         return found
 
     async def _claim_pause(self) -> None:
@@ -256,13 +283,13 @@ class Tenure:
 
     def unsure(self, shard: str) -> bool:
         """Whether it is long since it was known where the archive is."""
-        return time.time() - self._verified.get(shard, 0.0) > UNSURE_S
+        return self.now_s() - self._verified.get(shard, 0.0) > UNSURE_S
 
     def has_put(self, shard: str, last: int, hour: int, read_to_s: float) -> None:
         """All of the shard up to that place is in the archive, the last file under that hour."""
         known = self.shard(shard)
         known.last, known.hour, known.read_to_s = str(last), hour, max(known.read_to_s, read_to_s)
-        self._verified[shard] = time.time()
+        self._verified[shard] = self.now_s()
 
     async def place_of_the_winner(self, shard: str) -> int:
         """The last place of the shard that the archive holds, now that a name of ours is taken.
@@ -305,6 +332,8 @@ class Tenure:
             data = encoded(state)
             etag = await call(lambda: self._store.replace(self._stream.state_path, data, self._etag))
             if etag is None:
+                if isinstance(self._store, LocalFolder):
+                    raise self._replaced()
                 found = await call(lambda: load(self._store, self._stream))
                 if found is None or found[0].owner not in (None, self._owner):
                     raise self.another(found[0].owner if found is not None else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +46,22 @@ def _opened(archive: str, values: dict[str, Any]) -> tuple[Store, list[StreamNam
     return open_archive(archive.removeprefix("archive:"), lambda: Aws(settings))
 
 
-def _window(values: dict[str, Any]) -> Window:
+def _windowed(archive: str, values: dict[str, Any]) -> tuple[Store, list[StreamName], Window]:
+    """The archive, and what is asked for of it. Back from now is back from the store's now."""
+    from restrike.archive.clock import now_s
+    from restrike.model.window import is_duration
+
+    since, until = values.pop("since"), values.pop("until")
+    window = _window(since, until, datetime.now(UTC))
+    store, names = _opened(archive, values)
+    if is_duration(since) or is_duration(until):
+        window = _window(since, until, datetime.fromtimestamp(now_s(store, names), UTC))
+    return store, names, window
+
+
+def _window(since: str | None, until: str | None, now: datetime) -> Window:
     from restrike.model.window import Window, moment
 
-    now = datetime.now(UTC)
-    since, until = values.pop("since"), values.pop("until")
     window = Window(
         None if since is None else moment("--since", since, now),
         None if until is None else moment("--until", until, now),
@@ -65,8 +75,7 @@ def _window(values: dict[str, Any]) -> Window:
 @click.argument("archive")
 def ls(archive: str, as_json: bool, **values: Any) -> int:
     """List the data files, an hour's after the other: hour, shard, first sequence number, bytes, path."""
-    window = _window(values)
-    store, names = _opened(archive, values)
+    store, names, window = _windowed(archive, values)
     from restrike.archive.inspection import files
     from restrike.cli.render.archive import show_file
 
@@ -82,8 +91,7 @@ def stat(archive: str, as_json: bool, **values: Any) -> int:
 
     The exit code is 4 where a file cannot be read.
     """
-    window = _window(values)
-    store, names = _opened(archive, values)
+    store, names, window = _windowed(archive, values)
     from restrike.archive.inspection import stat as count
     from restrike.cli.render.archive import show_stat
     from restrike.cli.render.streams import put_json
@@ -127,15 +135,17 @@ def compact(
     if target_mb is not None and target_mb < LEAST_MB:
         raise UsageError(f"--target-mb {target_mb:g} is no number from {LEAST_MB} on", f"Give {LEAST_MB} or more.")
     older_than = older_than or "1h"
-    before_s = time.time() - duration("--older-than", older_than)
+    age_s = duration("--older-than", older_than)
     store, names = _opened(archive, values)
     import msgspec
 
+    from restrike.archive.clock import now_s
     from restrike.archive.compaction import Compacted, merges
     from restrike.archive.compaction import compact as merge
     from restrike.cli.render.archive import show_compacted
     from restrike.cli.render.streams import put_json
 
+    before_s = now_s(store, names) - age_s
     if older_than in ("0s", "0m", "0h", "0d"):
         before_s += 3600.0  # also the hour that is not over
     target_bytes = int((target_mb or 128.0) * 1_000_000)
@@ -165,19 +175,27 @@ def prune(archive: str, older_than: str | None, execute: bool, as_json: bool, **
     """Throw away old hours. Never the last 48."""
     if older_than is None:
         raise UsageError("it is not said what is old", "Give --older-than AGE, for example --older-than 90d.")
-    age_s, now_s = duration("--older-than", older_than), time.time()
+    age_s = duration("--older-than", older_than)
     store, names = _opened(archive, values)
+    from restrike.archive.clock import now_s, stamped_s
     from restrike.archive.pruning import prune as throw_away
     from restrike.cli.render.archive import show_pruned
     from restrike.cli.render.streams import put_json
     from restrike.model.times import iso
 
-    done = [throw_away(store, name, older_than_s=age_s, now_s=now_s, execute=execute) for name in names]
+    at_s = now_s(store, names)
+    told_s = stamped_s(store, names, at_s)
+    done = [
+        throw_away(store, name, older_than_s=age_s, now_s=at_s, stamped_s=told_s, execute=execute) for name in names
+    ]
     files, stored = sum(each.files for each in done), sum(each.stored_bytes for each in done)
+    young = sum(each.young_hours for each in done)
     to_s = max((each.to_s for each in done if each.to_s is not None), default=None)
     if as_json:
         told = None if to_s is None else iso(to_s)
-        put_json({"verb": "prune", "executed": execute, "files": files, "bytes": stored, "to": told})
+        put_json(
+            {"verb": "prune", "executed": execute, "files": files, "bytes": stored, "to": told, "young_hours": young}
+        )
     else:
-        show_pruned(files, stored, to_s, executed=execute)
+        show_pruned(files, stored, to_s, young, executed=execute)
     return 0

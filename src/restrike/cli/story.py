@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +45,7 @@ from restrike.local.demo import (
 from restrike.local.dynamodb_local import start_owned
 from restrike.model.numbers import duration, money
 from restrike.running.ledger import Ledger
+from restrike.running.spool import Spool
 from restrike.touching.plan import TouchPlan
 from restrike.touching.request import command_line
 
@@ -60,7 +60,7 @@ def demo(*, as_json: bool, keep_books: Callable[[Path, str], Books] = Books) -> 
     """
     stream, kind = (sys.stderr, Heedless) if as_json else (sys.stdout, Asked)
     console = kind(file=stream, highlight=False, width=None if stream.isatty() else 100)
-    with start_owned() as server, tempfile.TemporaryDirectory(prefix="restrike-demo-") as folder, nobodys_environment():
+    with start_owned() as server, Spool() as folder, nobodys_environment():
         os.environ[FOLDER] = folder  # the handler's process has this one's environment
         story = Story(console, server.endpoint_url, Path(folder) / "ledger.db", keep_books(Path(folder), LOST_DAY))
         asyncio.run(story.tell())

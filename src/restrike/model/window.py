@@ -42,6 +42,11 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
+def is_duration(text: str | None) -> bool:
+    """Whether a time is told as a duration back from now."""
+    return text is not None and _DURATION.fullmatch(text.strip()) is not None
+
+
 def duration(flag: str, text: str) -> float:
     """Seconds of `90s`, `30m`, `2h`, `3d` or `1w`; UsageError, which names the flag, for what is none."""
     match = _DURATION.fullmatch(text.strip())
@@ -52,7 +57,7 @@ def duration(flag: str, text: str) -> float:
 
 def moment(flag: str, text: str, now: datetime) -> float:
     """Epoch seconds of ISO 8601 with a zone, or of a duration back from now; UsageError for what is neither."""
-    if _DURATION.fullmatch(text.strip()):
+    if is_duration(text):
         return now.timestamp() - duration(flag, text)
     try:
         found = datetime.fromisoformat(text.strip())

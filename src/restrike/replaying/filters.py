@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from restrike.errors import SourceLacks, UsageError
+from restrike.model.clocks import MOST_APART_S
 from restrike.model.flags import Flag
 from restrike.model.numbers import counted
+from restrike.model.times import iso
 from restrike.model.window import Window, duration, moment
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from restrike.replaying.where import Where
 
 LOOKED_AT = 1_000
-CLOCKS_DIFFER_S = 300.0
-"""A time as far ahead may be another machine's now."""
 EVENTS = ("INSERT", "MODIFY", "REMOVE")
 
 
@@ -62,11 +62,18 @@ def window_of(request: FilterRequest, now: datetime) -> Window:
         return Window(now.timestamp() - length_s, None)
     since = None if request.since is None else moment("--since", request.since, now)
     until = None if request.until is None else moment("--until", request.until, now)
-    if since is not None and since > now.timestamp() + CLOCKS_DIFFER_S:
-        raise UsageError(f"--since {request.since} is still to come", "Give a time that is past.")
+    if since is not None and since > now.timestamp() + MOST_APART_S:
+        raise UsageError(
+            f"--since {request.since} is still to come",
+            f"Give a time that is past: the clock says {iso(now.timestamp())}.",
+        )
     if since is not None and until is not None and until <= since:
         raise UsageError(f"--until {request.until} is not after --since {request.since}")
     return Window(since, until)
+
+
+def has_window(request: FilterRequest) -> bool:
+    return bool(request.since or request.until or request.last)
 
 
 def with_pattern_text(request: FilterRequest) -> FilterRequest:
@@ -112,7 +119,11 @@ class RecordFilter:
     def passes(self, record: Record) -> bool:
         """Whether all that was asked for holds. SourceLacks and UsageError where that cannot be told."""
         self.seen += 1
-        refusing = self._refusing(record)
+        try:
+            refusing = self._refusing(record)
+        except UsageError as error:
+            error.message = f"{error.message} ({record.place} of {record.shard})"
+            raise
         if refusing is None:
             self.passed += 1
             return True

@@ -27,7 +27,7 @@ from restrike.replaying.counting import Expected, expected
 from restrike.replaying.counts import OnReplayProgress
 from restrike.replaying.earlier import dealt_with, nothing_new, report_again, stood_on, window_of_first
 from restrike.replaying.execute import replay
-from restrike.replaying.filters import RecordFilter, window_of, with_pattern_text
+from restrike.replaying.filters import RecordFilter, has_window, window_of, with_pattern_text
 from restrike.replaying.mapping import MappingSettings, mapping_settings
 from restrike.replaying.on_failure import on_failure_path
 from restrike.replaying.opening import filter_of, opening_of, source_of, target_opening, verdicts_of
@@ -185,6 +185,9 @@ async def _plan(
     name: str, resolved: Resolved, options: Mapping[str, Any], aws: Aws, path: Path, spool: Spool
 ) -> ReplayPlan:
     folder = Path(spool.name)
+    if has_window(resolved.filters):
+        now = await asyncio.to_thread(sources.now, resolved.source, lambda: aws)
+        resolved = msgspec.structs.replace(resolved, window=window_of(resolved.filters, now))
     opening = opening_of(resolved, aws, folder, run=name, ledger=path, looking=True)
     kind = sources.kind_of(resolved.source.scheme)
     resolved = msgspec.structs.replace(resolved, input=await kind.resolve(resolved.source, options, opening))
@@ -240,7 +243,10 @@ async def _look(
         done_before = nothing_new(known)
         stands = stood_on(ledger, known, resolved)
         again = given_again(known) if known is not None else ""
-        opening = opening_of(resolved, aws, folder, run=name, looking=True, stood_on=stands, again=again)
+        started_s = None if known is None else known.started_s
+        opening = opening_of(
+            resolved, aws, folder, run=name, looking=True, started_s=started_s, stood_on=stands, again=again
+        )
         source = await stack.enter_async_context(source_of(resolved, opening))
         info = await source.look(resolved.window)
         mapping = await _mapping(request, aws, resolved.target, info, warnings)

@@ -18,7 +18,7 @@ from restrike.aws.session import Aws
 from restrike.errors import SourceLacks
 from restrike.model.record import Record
 from restrike.model.window import Gap
-from restrike.replaying.filters import RecordFilter, window_of, with_pattern_text
+from restrike.replaying.filters import RecordFilter, has_window, window_of, with_pattern_text
 from restrike.replaying.opening import opening_of, pages_of, source_of
 from restrike.replaying.plan import check_source
 from restrike.replaying.request import ReplayRequest, check
@@ -105,6 +105,9 @@ class _Reading:
     async def _read(self, folder: Path) -> None:
         resolved, request = self._resolved, self._resolved.request
         aws = Aws(resolved.aws)
+        if has_window(resolved.filters):
+            now = await asyncio.to_thread(sources.now, resolved.source, lambda: aws)
+            resolved = msgspec.structs.replace(resolved, window=window_of(resolved.filters, now))
         opening = opening_of(
             resolved, aws, folder, run=folder.name, ledger=ledger_path(request.ledger), looking=True, once=True
         )

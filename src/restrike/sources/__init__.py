@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -148,6 +149,10 @@ class SourceKind(Protocol):
     def parse(self, text: str, folder: Path) -> Uri:
         """What was typed; relative paths are of `folder`. UsageError says the right form."""
 
+    def now_s(self, uri: Uri, aws: Callable[[], Aws]) -> float | None:
+        """The time by the clock that a window of it goes by (epoch seconds): the service's or the store's; None where
+        there is none but this machine's. UsageError where the two differ too much."""
+
     def endless(self, options: Mapping[str, Any]) -> bool:
         """Whether it goes on until it is stopped."""
 
@@ -183,6 +188,12 @@ def options_of(uri: Uri, values: Mapping[str, Any]) -> dict[str, Any]:
     strangers = [flag for flag in flags() if flag.to not in {each.to for each in own}]
     refuse_strangers(strangers, values, what=str(uri), hint=f"Leave it out. {forms()}")
     return given(own, values)
+
+
+def now(uri: Uri, aws: Callable[[], Aws]) -> datetime:
+    """The time that a window of the source is reckoned from."""
+    told_s = kind_of(uri.scheme).now_s(uri, aws)
+    return datetime.now(UTC) if told_s is None else datetime.fromtimestamp(told_s, UTC)
 
 
 def forms() -> str:

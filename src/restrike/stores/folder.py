@@ -55,15 +55,16 @@ class LocalFolder(Store):
     def replace(self, path: str, data: bytes, etag: str) -> str | None:
         """As in S3, as long as all who replace it hold the same `lock`."""
         target = self._root / path
-        now = self._etag(path)
+        now = self.etag(path)
         if now != etag:
             return None
         with self._written(target, data) as temporary:
             temporary.rename(target)
             _sync_folder(target.parent)
-        return self._etag(path)
+        return self.etag(path)
 
-    def _etag(self, path: str) -> str | None:
+    def etag(self, path: str) -> str | None:
+        """Of what is there now; None where there is nothing."""
         import obstore
 
         try:

@@ -17,11 +17,13 @@ class Changed(Exception):
 
 
 class Object(msgspec.Struct, frozen=True):
-    """One object of a listing; `path` is from the store's own root."""
+    """One object of a listing; `path` is from the store's own root. `modified_s` (epoch seconds) is when it was last
+    written, by the store's clock; 0 where it was not listed."""
 
     path: str
     size_bytes: int
     etag: str
+    modified_s: float = 0.0
 
     @property
     def name(self) -> str:
@@ -75,7 +77,10 @@ class Store:
             return []
         except Exception as error:
             raise self._problem(error, f"cannot list {self.uri}/{folder}") from None
-        listed = [Object(str(each["path"]), int(each["size"]), str(each["e_tag"])) for each in found]
+        listed = [
+            Object(str(each["path"]), int(each["size"]), str(each["e_tag"]), each["last_modified"].timestamp())
+            for each in found
+        ]
         return sorted(listed, key=lambda each: each.path)
 
     def folders(self, folder: str) -> list[str]:
@@ -89,6 +94,10 @@ class Store:
         except Exception as error:
             raise self._problem(error, f"cannot list {self.uri}/{folder}") from None
         return sorted(str(each) for each in answer["common_prefixes"])
+
+    def now_s(self) -> float | None:
+        """The time by the clock that stamps its objects; None where that is not to be had without writing one."""
+        return None
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────
 

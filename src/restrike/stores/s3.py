@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from restrike.aws.session import CREDENTIALS_HINT, Aws
+from restrike.aws.refusals import CLOCK_HINT, of_the_clock
+from restrike.aws.session import CREDENTIALS_HINT, Aws, time_of
 from restrike.errors import AccessDenied, BadCredentials, NotFound, RestrikeError, UsageError
 from restrike.stores.objects import Store, first_line
 
@@ -44,20 +45,27 @@ def open_bucket(uri: str, bucket: str, prefix: str, aws: Aws) -> Store:
         client_options={"allow_http": True, "timeout": "60s", "connect_timeout": "5s"},
         retry_config={"max_retries": 8, "retry_timeout": timedelta(seconds=RETRY_FOR_S)},
     )
-    return Bucket(store, uri.rstrip("/"), bucket)
+    return Bucket(store, uri.rstrip("/"), bucket, aws)
 
 
 class Bucket(Store):
     """Nothing is locked here; two writers collide at a create-only put."""
 
-    def __init__(self, store: Any, uri: str, bucket: str) -> None:
+    def __init__(self, store: Any, uri: str, bucket: str, aws: Aws) -> None:
         super().__init__(store, uri)
         self._bucket = bucket
+        self._aws = aws
+
+    def now_s(self) -> float | None:
+        told = time_of(self._aws.client("s3"), "HeadBucket", Bucket=self._bucket)
+        return None if told is None else told.timestamp()
 
     def _problem(self, error: Exception, what: str) -> RestrikeError:
         import obstore.exceptions
 
         why = first_line(error)
+        if of_the_clock(str(error)):
+            return BadCredentials(f"{what}: {why}", CLOCK_HINT)
         if isinstance(error, obstore.exceptions.PermissionDeniedError) or "AccessDenied" in str(error):
             return AccessDenied(f"{what}: access denied: {why}", "Allow s3:GetObject, PutObject, DeleteObject, List.")
         if isinstance(error, obstore.exceptions.UnauthenticatedError):

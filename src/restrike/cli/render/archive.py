@@ -58,6 +58,9 @@ def show_verdict(verdict: Verdict) -> None:
         put(f"merged and not yet deleted (compact again): {path}")
     for gap in verdict.gaps:
         put(f"gap: {iso(gap.from_s)} to {iso(gap.to_s)}: {gap.cause}")
+    if verdict.unchecked:
+        files = counted(verdict.unchecked, "file")
+        put(f"without a checksum of the footer, so that not all damage there is found: {files} of before it had one")
     what = counted(len(verdict.problems), "problem") if verdict.problems else "as it should be"
     put(f"{counted(verdict.records, 'record')} in {counted(verdict.files, 'file')}: {what}")
 
@@ -74,7 +77,9 @@ def show_compacted(whole: Compacted, *, executed: bool) -> None:
     say(f"merged {files}, {whole.bytes_before:,} bytes into {whole.bytes_after:,}{left}")
 
 
-def show_pruned(files: int, size_bytes: int, to_s: float | None, *, executed: bool) -> None:
+def show_pruned(files: int, size_bytes: int, to_s: float | None, young_hours: int, *, executed: bool) -> None:
     """What was or would be thrown away, for people on stderr."""
+    if young_hours:
+        say(f"kept {counted(young_hours, 'old hour')}: a file of it was written within 48 hours, by the store's clock")
     what = f"{counted(files, 'file')}, {size_bytes:,} bytes" + (f", all before {iso(to_s)}" if to_s is not None else "")
     say(f"deleted {what}" if executed else f"would delete {what}. To do it, add --execute.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from restrike.model.uri import Uri
 from restrike.sources import Opening, Resolved
 
 if TYPE_CHECKING:
+    from restrike.aws.session import Aws
     from restrike.model.record import Fidelity
     from restrike.sources.archive.reading import ArchiveSource
 
@@ -34,6 +35,13 @@ class ArchiveKind:
         if where.startswith("s3:") and not where.startswith("s3://"):
             raise UsageError(f"{text!r} is no source", f"Write archive:s3://{where[3:].lstrip('/')}.")
         return Uri("archive", where if "://" in where else str(folder / where), text)
+
+    def now_s(self, uri: Uri, aws: Callable[[], Aws]) -> float | None:
+        require_packages()
+        from restrike.archive.clock import now_s
+        from restrike.archive.reader import open_archive
+
+        return now_s(*open_archive(uri.rest, aws))
 
     def endless(self, options: Mapping[str, Any]) -> bool:
         return False

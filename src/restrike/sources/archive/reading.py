@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
+from restrike.archive.footer import Damaged
 from restrike.archive.layout import HOUR_S, StreamName, hour_of
-from restrike.archive.opened import Damaged
 from restrike.archive.places import opened
 from restrike.archive.reader import ArchiveReader, holds, open_archive
 from restrike.archive.state import gaps

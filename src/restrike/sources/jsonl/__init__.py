@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from restrike.sources import Opening, Resolved
 from restrike.sources.jsonl.extent import Extent
 
 if TYPE_CHECKING:
+    from restrike.aws.session import Aws
     from restrike.model.record import Fidelity
     from restrike.sources.jsonl.reading import JsonlSource
 
@@ -50,6 +51,9 @@ class JsonlKind:
         if path == STANDARD_INPUT:
             return Uri("jsonl", STANDARD_INPUT, STANDARD_INPUT)
         return Uri("jsonl", str(folder / path), text)
+
+    def now_s(self, uri: Uri, aws: Callable[[], Aws]) -> float | None:
+        return None
 
     def endless(self, options: Mapping[str, Any]) -> bool:
         return False

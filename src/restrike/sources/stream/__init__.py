@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,13 @@ from restrike.sources import Opening, Resolved
 from restrike.sources.stream.arn import stream_region
 
 if TYPE_CHECKING:
+    from restrike.aws.session import Aws
     from restrike.model.record import Fidelity
     from restrike.sources.stream.reading import StreamSource
+
+
+STREAM = "stream.arn"
+"""In the run's folder: the stream that it began in."""
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -50,6 +55,11 @@ class StreamKind:
             raise UsageError(f"{text!r} is no source", hint)
         name = text.removeprefix("stream:")
         return Uri("stream", name, name if stream_region(name) is not None else text)
+
+    def now_s(self, uri: Uri, aws: Callable[[], Aws]) -> float | None:
+        from restrike.sources.stream.reading import service_now_s
+
+        return service_now_s(aws(), uri.rest)
 
     def endless(self, options: Mapping[str, Any]) -> bool:
         return bool(options.get("follow"))
@@ -84,6 +94,8 @@ class StreamKind:
             follow=follow,
             start_latest=latest,
             started_s=opening.started_s if latest and not opening.looking else None,
+            begun_s=opening.started_s,
+            kept=None if opening.looking else opening.folder / STREAM,
         )
 
     def permissions(self, uri: Uri) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,17 +23,32 @@ from restrike.aws.session import Aws
 from restrike.aws.streams import RETENTION_S, Start, StreamInfo
 from restrike.aws.walk import SIDE_BY_SIDE
 from restrike.aws.wire import Wire
-from restrike.errors import AwsError, SourceLacks, UsageError
+from restrike.errors import UsageError
+from restrike.model.clocks import check_clock
 from restrike.model.record import Fidelity, Record, read_record
 from restrike.model.window import Gap, Window
 from restrike.sources import SourceInfo
+from restrike.sources.stream import succession
 from restrike.sources.stream.arn import stream_region
 
 LOOK_PAGES = 25
 
 
+def service_now_s(aws: Aws, table_or_arn: str) -> float:
+    """The time by the clock that stamps the stream's records (epoch seconds); UsageError where ours is far off."""
+    describe = dynamodb.describe_table if stream_region(table_or_arn) is None else streams.describe_stream
+    now_s: float = describe(aws, table_or_arn)[1].timestamp()
+    check_clock(time.time(), now_s, "DynamoDB's")
+    return now_s
+
+
 class StreamSource:
     """The records of one stream, shards side by side, each after its parent.
+
+    A table's streams follow one another where it is switched off and on. The one that a run began in is written to the
+    file `kept`; a later part reads that to its end, then those after it. Where the file is lost, `begun_s` tells it,
+    when the run began. With `follow`, those that are switched on later are read too. What was written in between is a
+    gap.
 
     Without `follow` a shard is at its end when it is closed and read; at the first record that was created after
     the source was opened, by the service's clock (that record and what follows is left out, whatever came before is
@@ -62,6 +79,8 @@ class StreamSource:
         follow: bool = False,
         start_latest: bool = False,
         started_s: float | None = None,
+        begun_s: float | None = None,
+        kept: Path | None = None,
     ) -> None:
         if start_latest and not follow:
             raise UsageError("a stream is read from its newest end only to follow it", "Add --follow.")
@@ -72,17 +91,20 @@ class StreamSource:
         self.started_s = started_s
         self.stands_on: Mapping[str, str] = {}
         self._resumed = started_s is not None
+        self._begun_s = begun_s
+        self._kept = kept
+        self._gone = False
         self._aws = aws
         self._name = table_or_arn
         self._follow = follow
         self._start_latest = start_latest
         self._wire: Wire | None = None
-        self._info: StreamInfo | None = None
+        self._streams: list[StreamInfo] = []
         self._opened_s = 0.0
         self._clock_offset_s = 0.0
 
     async def __aenter__(self) -> Self:
-        self._info = await asyncio.to_thread(self._describe)
+        self._streams = await asyncio.to_thread(self._describe)
         if self.started_s is None:
             self.started_s = self._opened_s
         self._wire = streams.connect(self._aws, connections=SIDE_BY_SIDE + 2)
@@ -97,38 +119,37 @@ class StreamSource:
 
     @property
     def info(self) -> StreamInfo:
-        """What the service says of the stream. Only inside."""
-        assert self._info is not None, "use the source as a context manager"
-        return self._info
+        """What the service says of the stream, the newest where there are several. Only inside."""
+        assert self._streams, "use the source as a context manager"
+        return self._streams[-1]
 
-    def _describe(self) -> StreamInfo:
-        arn = self._name
-        region = stream_region(arn)
-        if region is None:
-            arn = self._stream_of_table(arn)
-        elif region != self._aws.region and self._aws.configured_endpoint("dynamodbstreams") is None:
+    def _describe(self) -> list[StreamInfo]:
+        region = stream_region(self._name)
+        if region not in (None, self._aws.region) and self._aws.configured_endpoint("dynamodbstreams") is None:
             raise UsageError(
                 f"the stream is in {region}, and the Region is {self._aws.region}", f"Add --region {region}."
             )
+        found: list[StreamInfo] = []
+        begun = None if self._begun_s is None else self._kept_arn() or self._begun_s
+        if region is None and begun is not None:
+            found, self._gone = succession.since(self._aws, self._name, begun)
+        arn = found[-1].arn if found else self._name if region else succession.stream_of_table(self._aws, self._name)
         info, now = streams.describe_stream(self._aws, arn)
         self._opened_s = now.timestamp()
+        check_clock(time.time(), self._opened_s, "DynamoDB's")
         self._clock_offset_s = self._opened_s - time.time()
-        return info
+        if region is None and self._kept is not None and (begun is None or not self._kept.exists()):
+            with contextlib.suppress(OSError):  # without it the start of the run tells the stream
+                self._kept.touch(0o600)
+                self._kept.write_text(found[0].arn if found else arn)
+        return [*found[:-1], info]
 
-    def _stream_of_table(self, name: str) -> str:
-        table, _ = dynamodb.describe_table(self._aws, name)
-        if table.stream_arn is not None:
-            return table.stream_arn
-        try:
-            old = streams.streams_of(self._aws, table.name)
-        except AwsError:
-            old = []  # only a hint is lost
-        hint = (
-            f"It was switched off. For 24 hours it can be read by its ARN: {old[0]}"
-            if old
-            else f"Read the items as they are now: table:{table.name}."
-        )
-        raise SourceLacks(f"table {table.name} has no stream", hint)
+    def _kept_arn(self) -> str | None:
+        """The stream that the run began in, as an earlier part has written it down."""
+        if self._kept is None or not self._kept.exists():
+            return None
+        text = self._kept.read_text()
+        return text if stream_region(text) is not None else None
 
     async def look(self, window: Window) -> SourceInfo:
         """Counts what is there: at most 25 pages, each shard up to its first empty page."""
@@ -147,8 +168,8 @@ class StreamSource:
         pages, count = 0, 0
         first_s: float | None = None
         last_s: float | None = None
-        at_least = False
-        walk = self._walk({}, window, [], looking=True)
+        at_least = len(self._streams) > 1  # what an earlier one has left is not counted
+        walk = self._walk(info, {}, window, [], looking=True)
         async with contextlib.aclosing(walk.pages({})) as found:
             async for page in found:
                 if not page.records:
@@ -184,7 +205,7 @@ class StreamSource:
     def _before_memory(self, window: Window) -> Gap | None:
         """The part of the window that lies before what any stream remembers."""
         horizon_s = self._opened_s - RETENTION_S
-        created_s = self.info.created_s
+        created_s = self._streams[0].created_s
         from_s = max(window.since_s, created_s or 0.0) if window.since_s is not None else horizon_s
         if from_s >= horizon_s - COARSE_STAMP_S:
             return None
@@ -196,17 +217,44 @@ class StreamSource:
         self.ended = "stopped before its end"
         if not after and (before := self._before_memory(window)) is not None:
             self.gaps.append(before)
-        walk = self._walk(after, window, self.gaps)
-        async with contextlib.aclosing(walk.pages(after)) as pages:
-            async for page in pages:
-                if page.records:
-                    yield page.records
-                if page.last:  # and what it gave was taken: the next one is asked for
-                    self.drained.add(page.shard)
+        left = list(self._streams)
+        of_stream = await self._by_stream(after)
+        while left:
+            info = left.pop(0)
+            walk = self._walk(info, of_stream.get(info.arn, {}), window, self.gaps)
+            async with contextlib.aclosing(walk.pages(of_stream.get(info.arn, {}))) as pages:
+                async for page in pages:
+                    if page.records:
+                        yield page.records
+                    if page.last:  # and what it gave was taken: the next one is asked for
+                        self.drained.add(page.shard)
+            if not left and self._follow and not walk.open and stream_region(self._name) is None:
+                left = await succession.after(self._aws, self._name, info)
+                self._streams += left
+            if left:
+                self.gaps.append(succession.hole(left[0]))
         self.ended = walk.why()
+
+    async def _by_stream(self, after: Mapping[str, int]) -> dict[str, Mapping[str, int]]:
+        """The places by the ARN of the stream that each is in: with the oldest are those that no stream knows."""
+        assert self._wire is not None, "use the source as a context manager"
+        first = self._streams[0]
+        if self._gone:
+            self.gaps.append(succession.forgotten(first))
+        if len(self._streams) == 1 and not self._gone:
+            return {first.arn: after}
+        found: dict[str, Mapping[str, int]] = {}
+        unknown = dict(after)
+        for info in reversed(self._streams):
+            listed = await streams.list_shards(self._wire, info.arn)
+            found[info.arn] = {shard: unknown.pop(shard) for shard in listed if shard in unknown}
+        if not self._gone:
+            found[first.arn] = {**found[first.arn], **unknown}
+        return found
 
     def _walk(
         self,
+        info: StreamInfo,
         after: Mapping[str, int],
         window: Window,
         gaps: list[Gap],
@@ -217,7 +265,7 @@ class StreamSource:
         assert self.started_s is not None
         latest = self._start_latest and window.since_s is None
         since_s = self.started_s if latest else window.since_s
-        first_time = not self._resumed and not after
+        first_time = not self._resumed and not after  # later streams of a table are read from their oldest record
         otherwise = Start(latest=True) if latest and first_time else Start(at_s=since_s)
         bounds = [] if self._follow else [self._opened_s]
         bounds += [] if window.until_s is None else [window.until_s]
@@ -228,9 +276,9 @@ class StreamSource:
         )
         return Pages(
             self._wire,
-            self.info.arn,
+            info.arn,
             streams.records_decoder(msgspec.Raw),
-            self._records,
+            functools.partial(_records, info.arn),
             Extent(
                 otherwise=otherwise,
                 since_s=since_s,
@@ -243,7 +291,7 @@ class StreamSource:
             loses=lambda _: not forgets_only_older,
         )
 
-    def _records(self, shard_id: str, raws: list[Any]) -> tuple[list[Record], float]:
-        arn = self.info.arn
-        found = [read_record(raw, shard=shard_id, place=None, stream_arn=arn, fidelity="exact") for raw in raws]
-        return found, max(record.created_s for record in found)
+
+def _records(arn: str, shard_id: str, raws: list[Any]) -> tuple[list[Record], float]:
+    found = [read_record(raw, shard=shard_id, place=None, stream_arn=arn, fidelity="exact") for raw in raws]
+    return found, max(record.created_s for record in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from restrike.selecting.request import SelectionRequest
 from restrike.sources import Opening, Resolved
 
 if TYPE_CHECKING:
+    from restrike.aws.session import Aws
     from restrike.sources.table.reading import TableSource
 
 KEYS, JOURNAL = "keys.db", "journal.db"
@@ -59,6 +60,9 @@ class TableKind:
 
     def parse(self, text: str, folder: Path) -> Uri:
         return Uri("table", text.removeprefix("table:"), text)
+
+    def now_s(self, uri: Uri, aws: Callable[[], Aws]) -> float | None:
+        return None
 
     def endless(self, options: Mapping[str, Any]) -> bool:
         return False
