@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.util
 import os
 import re
 import signal
@@ -38,6 +39,10 @@ OF_ONE_TEST = re.compile(r"-[0-9a-f]{6,12}$")
 # that: Ctrl-C is what many of them are about.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Where a fork server has its socket: now, before a test names a folder for temporary files whose path is too long.
+multiprocessing.util.get_temp_dir()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,6 +15,9 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+Before = Sequence[tuple[Any, ...]]
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
@@ -36,29 +39,63 @@ _FORKS.set_forkserver_preload(
 )
 
 
+class Command:
+    """A `restrike` that was started; `with` it, and it does not outlive the block."""
+
+    def __init__(self, words: Sequence[str], stdin: bytes, environment: Mapping[str, str], before: Before) -> None:
+        self.words = words
+        self._folder = tempfile.TemporaryDirectory()
+        self._streams = [str(Path(self._folder.name) / name) for name in ("stdin", "stdout", "stderr")]
+        Path(self._streams[0]).write_bytes(stdin)
+        given = (list(words), dict(environment), str(Path.cwd()), self._streams, before)
+        self._process = _FORKS.Process(target=_become, args=given)
+        self._process.start()
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._folder.cleanup()
+
+    @property
+    def ended(self) -> bool:
+        return self._process.exitcode is not None
+
+    def kill(self) -> None:
+        """kill -9; nothing where it has ended."""
+        self._process.kill()
+        self._process.join()
+
+    def end(self, timeout_s: float) -> tuple[int, bytes, bytes]:
+        """Waits for its end: exit code (negative: the signal that ended it), stdout, stderr."""
+        self._process.join(timeout_s)
+        if self._process.exitcode is None:
+            raise TimeoutError(f"restrike {' '.join(self.words)} did not end within {timeout_s:g} s")
+        stdout, stderr = (Path(path).read_bytes() for path in self._streams[1:])
+        return self._process.exitcode, stdout, stderr
+
+
 def run(
     words: Sequence[str], stdin: bytes, environment: Mapping[str, str], timeout_s: float
 ) -> tuple[int, bytes, bytes]:
-    """`restrike WORDS` to its end: exit code (negative: the signal that ended it), stdout, stderr."""
-    with tempfile.TemporaryDirectory() as folder:
-        streams = [str(Path(folder) / name) for name in ("stdin", "stdout", "stderr")]
-        Path(streams[0]).write_bytes(stdin)
-        process = _FORKS.Process(target=_become, args=(list(words), dict(environment), str(Path.cwd()), streams))
-        process.start()
-        process.join(timeout_s)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise TimeoutError(f"restrike {' '.join(words)} did not end within {timeout_s:g} s")
-        return process.exitcode, Path(streams[1]).read_bytes(), Path(streams[2]).read_bytes()
+    """`restrike WORDS` to its end: exit code, stdout, stderr."""
+    with start(words, stdin, environment) as command:
+        return command.end(timeout_s)
 
 
-def _become(words: list[str], environment: dict[str, str], folder: str, streams: list[str]) -> None:
+def start(words: Sequence[str], stdin: bytes, environment: Mapping[str, str], before: Before = ()) -> Command:
+    """`restrike WORDS`. `before` are functions of a module and their arguments, called in it before it begins."""
+    return Command(words, stdin, environment, before)
+
+
+def _become(words: list[str], environment: dict[str, str], folder: str, streams: list[str], before: Before) -> None:
     from restrike.cli.main import main
 
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    tempfile.tempdir = None  # TMPDIR is looked at anew
     os.chdir(folder)
     for number, path in enumerate(streams):
         found = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT, 0o600)
@@ -68,6 +105,8 @@ def _become(words: list[str], environment: dict[str, str], folder: str, streams:
     sys.argv = ["restrike", *words]
     code = 1
     try:
+        for function, *arguments in before:
+            function(*arguments)
         main()
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else 1

@@ -13,7 +13,7 @@ from tests.integration import tables
 from tests.integration.tables import Table, numbers, run_name, until
 
 REPORT = ["run", "verb", "table", "state", "selected", "fired", "overwrote", "already", "gone", "changed", "refused"]
-REPORT += ["failed", "seen", "leftover", "consumed_wcu", "elapsed_s", "items_per_s", "plan"]
+REPORT += ["unknown", "failed", "seen", "leftover", "consumed_wcu", "elapsed_s", "items_per_s", "plan"]
 SECRET = "do-not-print"
 TOO_LONG = 400 * 1024 - len("pk") - len("p") - len("sk") - len("text") - 2  # no room for a marker
 

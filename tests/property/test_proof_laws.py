@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sqlite3
 import tempfile
@@ -59,10 +60,12 @@ def item(key: bytes) -> Item:
     return Item(msgspec.json.decode(key, type=dict[str, msgspec.Raw])["pk"])
 
 
-def record(key: bytes, new: Any, old: Any) -> Record:
-    """A record with both images; None: the image lacks the attribute."""
+def record(key: bytes, new: Any, old: Any, *, whole: bool = False) -> Record:
+    """A record with both images, or the whole of them; None: the image lacks the attribute."""
 
-    def image(value: Any) -> Image:
+    def image(value: Any) -> Any:
+        if whole:
+            return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(key) | ({} if value is None else {"n": value})))
         return Image(None if value is None else msgspec.Raw(msgspec.json.encode(value)))
 
     return Record(item(key), image(new), image(old))
@@ -74,15 +77,26 @@ def table(view_type: str) -> TableInfo:
 
 
 def opened(path: Path) -> Ledger:
-    return Ledger(path, tables=TABLES)
+    ledger = Ledger(path, tables=TABLES)
+    ledger.db.relax()  # processes are killed here, and no power is cut
+    return ledger
+
+
+@functools.cache
+def _new_ledger() -> bytes:
+    """A ledger's file with one run: to be made once, since a disk takes its time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        with opened(path) as ledger:
+            ledger.enter(Entry(RUN, "touch", table("").arn, {}, b"{}"))
+        return path.read_bytes()
 
 
 @contextmanager
 def ledger_file() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
-        with Ledger(path, tables=TABLES) as ledger:
-            ledger.enter(Entry(RUN, "touch", table("").arn, {}, b"{}"))
+        path.write_bytes(_new_ledger())
         yield path
 
 
@@ -104,7 +118,7 @@ class Books:
         self.reopen()
 
     def save(self) -> None:
-        self.book.save(Counts(), 0, 0.0)
+        self.book.save(_nothing_told, 0.0)
 
     def fail_to_save(self) -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -123,14 +137,18 @@ class Books:
         self.write.fired(Unit("s", [], None, last=False), [Job(None, None, key)])
 
     def finish(self) -> None:
-        self.book.save(Counts(), 0, 0.0, lambda: self.write.give_up("not seen"))
+        self.book.save(_nothing_told, 0.0, lambda: self.write.give_up("not seen"))
 
     def record(self, key: bytes, new: Any, old: Any) -> None:
-        self.write.records([record(key, new, old)])
+        self.write.records([record(key, new, old, whole=self.write.whole_images)])
 
     @property
     def lost(self) -> int:
         return self.write.unanswered(1_000)
+
+
+def _nothing_told() -> tuple[Counts, int]:
+    return Counts(), 0
 
 
 def _full_disk(*_: object, **__: object) -> None:

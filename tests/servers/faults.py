@@ -310,6 +310,8 @@ class Proxy:
         self._requests: deque[tuple[str, Body]] = deque(maxlen=_KEPT_REQUESTS)
         self._received: Counter[str] = Counter()
         self._forwarded: Counter[str] = Counter()
+        self.forwarding = 0
+        """Requests that the engine has not answered yet, also of clients that are gone."""
         self._fired: Counter[str] = Counter()
         self._fired_by_kind: Counter[type[Fault]] = Counter()
         self._failures: list[BaseException] = []
@@ -530,6 +532,7 @@ class Proxy:
         headers["Accept-Encoding"] = "identity"  # so that bodies can be cut and put together
         with self._lock:
             self._forwarded[exchange.operation] += 1
+            self.forwarding += 1
         try:
             async with session.request(
                 exchange.method,
@@ -543,6 +546,9 @@ class Proxy:
         except (aiohttp.ClientError, TimeoutError) as e:
             # Not the proxy's failure: a test may stop the engine on purpose.
             return self._error("InternalServerError", f"the fault proxy cannot reach the engine: {e!r}", status=502)
+        finally:
+            with self._lock:
+                self.forwarding -= 1
 
     async def _refuse_statements(
         self,

@@ -62,6 +62,7 @@ def demo(*, as_json: bool, keep_books: Callable[[Path, str], Books] = Books) -> 
     console = kind(file=stream, highlight=False, width=None if stream.isatty() else 100)
     with start_owned() as server, Spool() as folder, nobodys_environment():
         os.environ[FOLDER] = folder  # the handler's process has this one's environment
+        os.environ["XDG_STATE_HOME"] = folder  # where those who touch a table tell each other
         story = Story(console, server.endpoint_url, Path(folder) / "ledger.db", keep_books(Path(folder), LOST_DAY))
         asyncio.run(story.tell())
     if as_json:

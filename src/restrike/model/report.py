@@ -26,8 +26,9 @@ State = Literal[
 class Counts(msgspec.Struct):
     """Items by what became of them; `selected` is their sum.
 
-    Of `fired`, `overwrote` had another run's name before, and `unanswered` are known by the name that they bear alone:
-    the answer to their write was lost.
+    Of `fired`, `overwrote` had another run's name before, and `unanswered` are known by the name that they bear, or by
+    a counter's record, alone: the answer to their write was lost. `unknown`: it was, and nothing tells whether the
+    write was carried out.
     """
 
     selected: int = 0
@@ -36,6 +37,7 @@ class Counts(msgspec.Struct):
     gone: int = 0
     changed: int = 0
     refused: int = 0
+    unknown: int = 0
     failed: int = 0
     overwrote: int = 0
     unanswered: int = 0
@@ -47,26 +49,29 @@ class Counts(msgspec.Struct):
         self.gone += other.gone
         self.changed += other.changed
         self.refused += other.refused
+        self.unknown += other.unknown
         self.failed += other.failed
         self.overwrote += other.overwrote
         self.unanswered += other.unanswered
 
     def at_least(self, other: Counts) -> None:
-        """Each count becomes no less than the other's."""
+        """Each count becomes no less than the other's; but what was unknown may be known by now."""
         for name in self.__struct_fields__:
-            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+            if name != "unknown":
+                setattr(self, name, max(getattr(self, name), getattr(other, name)))
 
     def sum_up(self) -> None:
         """`selected` becomes the sum of what became of the items."""
-        self.selected = self.fired + self.already + self.gone + self.changed + self.refused + self.failed
+        became = (self.fired, self.already, self.gone, self.changed, self.refused, self.unknown, self.failed)
+        self.selected = sum(became)
 
 
 class TouchReport(msgspec.Struct):
     """The result of a touch. `seen` is None where it was not or cannot be looked for.
 
-    `leftover` counts the items that failed, were refused or not seen on the stream: `restrike runs show RUN
-    --leftover`. `refused`: the attribute held what is no run's. `overwrote`: of those that fired, how many bore
-    another run's name.
+    `leftover` counts the items that failed, were refused, are unknown or not seen on the stream: `restrike runs show
+    RUN --leftover`. `refused`: the attribute held what is no run's. `overwrote`: of those that fired, how many bore
+    another run's name. `unknown`: written or not, nothing tells.
     `seen_at_most` bounds `seen` where the stream's view type cannot tell our writes from others.
     """
 
@@ -87,6 +92,7 @@ class TouchReport(msgspec.Struct):
     verb: str = "touch"
     seen_at_most: int | None = None
     refused: int = 0
+    unknown: int = 0
     overwrote: int = 0
     notes: tuple[str, ...] = ()
 
@@ -104,6 +110,7 @@ class TouchReport(msgspec.Struct):
             "gone",
             "changed",
             "refused",
+            "unknown",
             "failed",
             "seen",
             "leftover",
@@ -120,12 +127,13 @@ class TouchReport(msgspec.Struct):
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 items failed or were refused, 6 written but not seen, 130 interrupted; 3 the run itself failed."""
+        """0 done, 1 items failed, were refused or are unknown, 6 written but not seen, 130 interrupted; 3 the run
+        itself failed."""
         if self.state == "INTERRUPTED":
             return 130
         if self.state == "FAILED":
             return 3
-        if self.failed or self.refused:
+        if self.failed or self.refused or self.unknown:
             return 1
         return 6 if self.leftover else 0
 

@@ -194,7 +194,7 @@ def check_same(verb: Verb, known: Run | None, entry: Entry) -> None:
     other = [] if known.verb == verb.name else [f"verb: it was {known.verb}, and is {verb.name} now"]
     other += differences(known.identity, entry.identity) if not other else []
     was, now = known.identity.get(TABLE_ID), entry.identity.get(TABLE_ID)
-    if was != now and len(other) == 1:
+    if known.verb == verb.name and was != now and len(other) == 1:
         if was is None or now is None:
             return  # who entered it did not ask
         raise made_anew(entry.name, shown(entry.subject), was, now)

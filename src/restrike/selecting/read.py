@@ -19,7 +19,7 @@ from restrike.model.selection import Selection, Strand, projected, strands
 from restrike.model.table import TableInfo
 from restrike.running.run import Leftover
 from restrike.selecting.keyfile import KeyFile
-from restrike.selecting.pages import each, pages
+from restrike.selecting.pages import READERS, each, pages
 
 QUEUED_UNITS = 2
 KEYS_PER_UNIT = 1_000
@@ -36,7 +36,7 @@ class Place(msgspec.Struct, frozen=True):
 class Unit:
     """Some items that were read together, until each has its outcome. `after` is the place behind the last of them."""
 
-    __slots__ = ("after", "counts", "failed", "fired", "items", "last", "pending", "strand")
+    __slots__ = ("after", "counts", "failed", "fired", "gone", "items", "last", "pending", "strand")
 
     def __init__(self, strand: str, items: list[Any], after: bytes | None, *, last: bool) -> None:
         self.strand = strand
@@ -45,7 +45,9 @@ class Unit:
         self.last = last
         self.pending = -1  # jobs without an outcome; not known, and so not done, before its items became jobs
         self.counts = Counts()
-        self.fired: list[Any] = []  # the jobs that fired, kept only where the stream is checked
+        # The jobs that fired, and those gone of which that is not sure; kept only where the stream is checked.
+        self.fired: list[Any] = []
+        self.gone: list[Any] = []
         self.failed: list[Leftover] = []
 
 
@@ -139,8 +141,12 @@ class Selector:
         self._decode = page_decoder({"sort": None, "value": None, **self._fields})
 
     async def run(self) -> None:
-        """Reads all strands, some at a time, then ends the queue."""
-        await each(self._strands, self._read)
+        """Reads all strands, some at a time, then ends the queue.
+
+        With a limit one after the other: taken up after a crash it then grants the same items again, and not others
+        beside those that were in flight.
+        """
+        await each(self._strands, self._read, readers=READERS if self._limit.left is None else 1)
         await self.queue.put(None)
 
     async def _read(self, strand: Strand) -> bool:

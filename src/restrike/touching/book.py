@@ -7,7 +7,7 @@ is committed: after one that failed everything stands as it was, and the next on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -17,7 +17,7 @@ from restrike.model.report import Counts
 from restrike.running.ledger import Ledger
 from restrike.running.run import Leftover, Run
 from restrike.selecting.read import Place, Places
-from restrike.touching.tables import IntentTable, KeyTable
+from restrike.touching.tables import Intent, IntentTable, KeyTable
 from restrike.touching.write import OutcomeName, count
 
 MAX_KEYS_IN_MEMORY = 50_000  # of each kind that are not saved, and as many that are; some 5 MB each
@@ -34,8 +34,9 @@ class _Part(Protocol):
 class Saved(msgspec.Struct):
     """The counts of a run in the ledger: what is shown, of that what units tell that are done, and the proof's.
 
-    `unanswered` are writes that were seen, though their answer was lost. `in_flight` fired in units that are not done:
-    they are met again, and bear the run's name then.
+    `unanswered` are writes that were seen, though their answer was lost; of the items of `late` only the record was
+    there, since they were deleted. `in_flight` fired in units that are not done: they are met again, and bear the run's
+    name then.
     """
 
     counts: Counts = msgspec.field(default_factory=Counts)
@@ -44,6 +45,7 @@ class Saved(msgspec.Struct):
     consumed_wcu: float | None = None
     unanswered: int = 0
     in_flight: int = 0
+    late: int = 0
 
 
 READ, STREAM = "read", "stream"
@@ -68,10 +70,11 @@ class Book:
         self.stream_places = {name: raw.decode() for name, raw in ledger.places(run.name, STREAM).items()}
         self.counts = saved.of_units
         self.seen = saved.seen or 0
+        self.late = saved.late  # counted as gone, and fired before they went
         self.consumed_wcu = saved.consumed_wcu
         self.leftovers: list[Leftover] = []  # that are not saved
         self._ledger = ledger
-        self._resumed = resumed
+        self.resumed = resumed
         self._in_flight = saved.in_flight
         self._stream_moved: dict[str, str] = {}
         self._parts: list[_Part] = []
@@ -100,7 +103,7 @@ class Book:
         have given that name: it is the run's first time, and no item bore it before. Otherwise those that an earlier
         part had counted behind its places.
         """
-        if (doubtful or self._resumed) and self.run.epoch == 1 and not self.counts.already:
+        if (doubtful or self.resumed) and self.run.epoch == 1 and not self.counts.already:
             return bearing
         return self.known_in_flight(bearing)
 
@@ -120,10 +123,10 @@ class Book:
         return any(part.unsaved > MAX_KEYS_IN_MEMORY for part in self._parts)
 
     def save(
-        self, totals: Counts, unanswered: int, elapsed_s: float, give_up: Callable[[], None] | None = None
+        self, tell: Callable[[], tuple[Counts, int]], elapsed_s: float, give_up: Callable[[], None] | None = None
     ) -> None:
-        """Makes durable what was noted. `totals` are the counts to be shown, with those of units that are not done, and
-        with `unanswered` writes as fired.
+        """Makes durable what was noted. `tell` has the counts to be shown, with those of units that are not done, and
+        how many unanswered writes they have as fired.
 
         `give_up`, at the end of a run that did all it was to do, makes left over what is still awaited.
         """
@@ -133,10 +136,11 @@ class Book:
                 part.write()
             if give_up is not None:
                 give_up()
+            totals, unanswered = tell()
             seen = self.seen if self.proving else None
             in_flight = sum(unit.counts.fired for unit in self.places.open())
-            counts = msgspec.json.encode(Saved(totals, self.counts, seen, self.consumed_wcu, unanswered, in_flight))
-            self._ledger.set_counts(name, counts, elapsed_s)
+            counts = Saved(totals, self.counts, seen, self.consumed_wcu, unanswered, in_flight, self.late)
+            self._ledger.set_counts(name, msgspec.json.encode(counts), elapsed_s)
             self._ledger.add_leftovers(name, self.leftovers)
             places = {strand: msgspec.json.encode(place) for strand, place in self.places.moved.items()}
             self._ledger.set_places(name, READ, places)
@@ -229,7 +233,8 @@ class KeySet:
 class Intents:
     """A counter's write-ahead: (key, number before, number after), what became of each, and which were seen.
 
-    `counts` are the outcomes of this time that the run is executed (its epoch), also of its earlier parts.
+    `counts` are the outcomes of this time that the run is executed (its epoch), also of its earlier parts. What is
+    unknown becomes fired, changed or gone in the save that writes the record that tells it; until then it is left over.
     """
 
     def __init__(self, book: Book, table: IntentTable) -> None:
@@ -237,66 +242,117 @@ class Intents:
         self._table = table
         self.epoch = book.run.epoch
         self._mine: set[bytes] = set()  # keys that this process has taken on, until their outcome is saved
-        self._outcomes: list[tuple[bytes, OutcomeName]] = []
-        self._shown: list[tuple[bytes, str]] = []
-        self.counts = Counts()
-        for name, number in self._table.outcomes(self.epoch).items():
-            count(self.counts, cast(OutcomeName, name), number)
+        self._undecided: set[bytes] = set()  # of those, the ones without an outcome, and all that are unknown
+        self._many_undecided = book.resumed  # or more of an earlier part, or than memory is for
+        self._outcomes: list[tuple[bytes, str]] = []
+        self._ours: list[tuple[bytes, str | None, str]] = []
+        self._anothers: list[tuple[bytes, str | None]] = []
+        self._maybe: list[tuple[bytes, str]] = []
+        self._noted = (self._outcomes, self._ours, self._anothers, self._maybe)
+        self._relist = False  # whether what is unknown has changed since it was left over
+        self.counts = self._counted()
         book.seen, self.awaited = self._table.seen(self.epoch)
+
+    def _counted(self) -> Counts:
+        counts = Counts()
+        for outcome, number in self._table.outcomes(self.epoch).items():
+            count(counts, _name(outcome), number)
+        counts.unanswered = self._table.decided(self.epoch)
+        return counts
 
     def is_mine(self, key: bytes) -> bool:
         """Whether this process is about to write it, or has and that is not saved yet: later `known` tells."""
         return key in self._mine
 
-    def known(self, keys: Iterable[bytes]) -> dict[bytes, tuple[str | None, str, int, OutcomeName | None]]:
+    def known(self, keys: Iterable[bytes]) -> dict[bytes, Intent]:
         """What the run knows of those keys: (before, after, epoch, outcome)."""
-        found = self._table.known(keys)
-        return cast(dict[bytes, tuple[str | None, str, int, OutcomeName | None]], found)
+        return self._table.known(keys)
+
+    def open(self, limit: int) -> Iterator[list[tuple[bytes, str | None]]]:
+        """Intents of a killed process that were not met again, so many at a time: (key, before)."""
+        after = b""
+        while found := self._table.open(after, limit):
+            after = found[-1][0]
+            yield [each for each in found if each[0] not in self._mine]
 
     def intend(self, new: Iterable[tuple[bytes, str | None, str]], *, instead_of: Iterable[bytes]) -> None:
         """Durable when it returns. A key that is known keeps what it has, but for those of `instead_of`."""
         self._table.intend(self.epoch, new, instead_of=instead_of)
 
-    def take_on(self, keys: Iterable[bytes]) -> None:
+    def is_undecided(self, key: bytes) -> bool:
+        """Whether a record of that key may have to tell what became of its write; True where that is not known."""
+        return self._many_undecided or key in self._undecided
+
+    def take_on(self, keys: Sequence[bytes]) -> None:
         self._mine.update(keys)
+        self._undecided.update(keys)
+        if len(self._undecided) > MAX_KEYS_IN_MEMORY:
+            self._many_undecided = True
+            self._undecided.clear()
 
-    def settle(self, key: bytes, name: OutcomeName) -> None:
-        self._outcomes.append((key, name))
+    def settle(self, key: bytes, outcome: str) -> None:
+        """What became of a write, as the table has it: also UNKNOWN and UNKNOWN_GONE."""
+        self._outcomes.append((key, outcome))
+        name = _name(outcome)
         count(self.counts, name)
+        if name == "unknown":
+            self._relist = True
+        else:
+            self._undecided.discard(key)
 
-    def recover(self, key: bytes, name: OutcomeName, *, counted: bool) -> None:
-        """What became of a killed process's write. It counts where it was written this time."""
-        self._mine.add(key)
-        self._outcomes.append((key, name))
-        if counted:
-            count(self.counts, name)
+    # Records of that item stand on the stream.
 
-    def shown(self, key: bytes, number: str) -> None:
-        """A record of that item with that number stands on the stream."""
-        self._shown.append((key, number))
+    def ours(self, key: bytes, before: str | None, after: str) -> None:
+        """The number went so, and nothing else changed."""
+        self._ours.append((key, before, after))
+
+    def anothers(self, key: bytes, before: str | None) -> None:
+        """Somebody else moved the number away from there."""
+        self._anothers.append((key, before))
+
+    def maybe_ours(self, key: bytes, after: str) -> None:
+        """All that can be told is that the number may have been written."""
+        self._maybe.append((key, after))
 
     @property
     def stale(self) -> bool:
-        return bool(self._shown)
+        return bool(self._ours or self._anothers or self._maybe)
 
     @property
     def unsaved(self) -> int:
-        return max(len(self._outcomes), len(self._shown))
+        return max(len(noted) for noted in self._noted)
 
     def write(self) -> None:
-        if not self._outcomes and not self._shown:
+        if not any(self._noted):
             return
-        self._table.settle(self._outcomes)
-        self._table.mark_seen(self._shown)
+        table = self._table
+        table.settle(self._outcomes)
+        table.mark_ours(self._ours)
+        table.mark_anothers(self._anothers)
+        table.mark_maybe(self._maybe)
+        # What is noted counts already, whether or not this is committed.
+        if self.counts.unknown and table.decide(self.epoch):
+            self.counts = self._counted()
+            self._relist = True
+        if self._relist:
+            table.leave_unknown(self.epoch, _NOT_KNOWN)
         if self._book.proving:
-            # What is noted counts already, whether or not this is committed.
-            self._book.seen, self.awaited = self._table.seen(self.epoch)
+            self._book.seen, self.awaited = table.seen(self.epoch)
 
     def saved(self) -> None:
         self._mine.difference_update(key for key, _ in self._outcomes)
-        self._outcomes.clear()
-        self._shown.clear()
+        for noted in self._noted:
+            noted.clear()
+        self._relist = False
 
     def give_up(self, code: str, message: str) -> None:
         """Inside a transaction, and written: what has no record becomes left over."""
         self._table.move_unseen_to_leftovers(self.epoch, code, message)
+
+
+_NOT_KNOWN = "its write had no answer, and nothing tells whether the number that is there now is this run's"
+
+
+def _name(outcome: str) -> OutcomeName:
+    """The outcome that is counted."""
+    return cast(OutcomeName, outcome.partition(",")[0])

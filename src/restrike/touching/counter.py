@@ -1,4 +1,10 @@
-"""The counter: a number that goes up by 1, conditioned on the number that was read and written down before."""
+"""The counter: a number that goes up by 1, conditioned on the number that was read and written down before.
+
+An answer tells what became of a write, and where it is lost, only the stream does. The number does not: whoever else
+raises it leaves the same one. The first record that moves the number away from what it was before decides. It is this
+run's write where the number became the one that was to be and the rest of the item is as it was; else it is somebody
+else's, and this run's, whose condition is the number before, did nothing. Without such a record the write is `unknown`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from restrike.aws.dynamodb import StatementAnswer, quoted
+from restrike.aws.dynamodb import KEYS_A_CALL, StatementAnswer, attributes_type, quoted
 from restrike.aws.wire import Wire
 from restrike.errors import UsageError
 from restrike.model.report import Counts
@@ -19,7 +25,8 @@ from restrike.touching.book import Book
 from restrike.touching.current import read_attribute
 from restrike.touching.request import Api
 from restrike.touching.spelling import Spelling
-from restrike.touching.write import CHANGED, FIRED, GONE, Change, Outcome, OutcomeName, Update
+from restrike.touching.tables import UNKNOWN, UNKNOWN_GONE
+from restrike.touching.write import CHANGED, FIRED, GONE, Change, Outcome, Update
 
 
 class Job(msgspec.Struct, gc=False):
@@ -34,10 +41,9 @@ class Job(msgspec.Struct, gc=False):
 
 
 class Counter(Update):
-    """Adds 1 to a number. (key, number before, number after) is durable ahead of the write, and after a crash the
-    number itself tells what happened. What became of each write stands in the book, not in the units.
-
-    A record is ours by the number; the book knows all of them, and ticks them off at a save.
+    """Adds 1 to a number. (key, number before, number after) is durable ahead of the write: after a crash, a number
+    that is as it was before shows that nothing happened. What became of each write stands in the book, not in the
+    units, and the book ticks off records at a save.
     """
 
     reads = None
@@ -47,8 +53,12 @@ class Counter(Update):
         self, wire: Wire, table: TableInfo, attribute: str, api: Api, book: Book, names: Sequence[str] = ()
     ) -> None:
         super().__init__(wire, table, attribute, api, names)
+        self.events = frozenset({"MODIFY", "REMOVE"})
+        self.whole_images = True
         self._spelling = Spelling(table.key)
         self._intents = book.intents()
+        image, self._pick = attributes_type({"value": attribute}, msgspec.Raw)
+        self._image = msgspec.json.Decoder(image)
         name = quoted(attribute)
         self._bump = msgspec.json.encode(f"{self._partiql} AND {name}=?")
         self._create = msgspec.json.encode(f"{self._partiql} AND {name} IS MISSING")
@@ -70,21 +80,20 @@ class Counter(Update):
         failed: list[Leftover] = []
         new: list[tuple[bytes, str | None, str]] = []
         dropped: list[bytes] = []
-        recovered: list[tuple[bytes, OutcomeName, bool]] = []
+        settled: list[tuple[bytes, str]] = []
         for key in keys:
             value = numbers.get(key, _ABSENT)
             if key in known:
                 before, after, epoch, outcome = known[key]
-                this_time = epoch == intents.epoch
-                if outcome is None:
-                    outcome = _what_happened(value, before, after)
-                    if outcome is None:
+                if epoch == intents.epoch:
+                    if outcome is not None:
+                        continue  # counted from the book
+                    unknown = _unknown(value, before)
+                    if unknown is None:
                         jobs.append(self._job(key, before, after, resumed=True))
-                        continue
-                    if this_time or outcome == "fired":
-                        recovered.append((key, outcome, this_time))
-                if this_time:
-                    continue  # counted from the book
+                    else:
+                        settled.append((key, unknown))
+                    continue
                 if outcome == "fired":
                     counts.already += 1
                     continue
@@ -92,7 +101,7 @@ class Counter(Update):
             if value is _ABSENT:
                 counts.gone += 1
                 continue
-            before = value["N"] if value is not None and "N" in value else None
+            before = normal_number(value["N"]) if value is not None and "N" in value else None
             plus_one = _plus_one(before)
             if value is not None and before is None:
                 why = ("NotANumber", f"{self._attribute} is of type {next(iter(value))}")
@@ -106,9 +115,10 @@ class Counter(Update):
             failed.append(Leftover(key, *why))
         intents.intend(new, instead_of=dropped)
         # Only now: where that could not be written nothing has happened.
-        intents.take_on(job.key for job in jobs)
-        for key, outcome, this_time in recovered:
-            intents.recover(key, outcome, counted=this_time)
+        intents.take_on([job.key for job in jobs])
+        intents.take_on([key for key, _ in settled])
+        for key, unknown in settled:
+            intents.settle(key, unknown)
         unit.counts.add(counts)
         unit.failed += failed
         return jobs
@@ -149,23 +159,31 @@ class Counter(Update):
         if error is None:
             return FIRED
         if error.code == "ConditionalCheckFailed":
-            if not error.item:
-                return GONE
-            # Where an earlier attempt may have been carried out, the number that it writes tells that it was.
-            now = error.item.get(self._attribute)
+            # An earlier attempt may have been carried out: whatever the number is now does not tell.
             doubtful = doubtful or job.resumed
-            return FIRED if doubtful and _same_number(now, job.after) else CHANGED
+            if not error.item:
+                return _UNKNOWN_GONE if doubtful else GONE
+            return _UNKNOWN if doubtful else CHANGED
         return Outcome.failure(error)
 
     def key(self, job: Job) -> bytes:
         return job.key
 
     def settle(self, unit: Unit, job: Job, outcome: Outcome) -> None:
-        self._intents.settle(job.key, outcome.name)
+        self._intents.settle(job.key, outcome.code if outcome.name == "unknown" else outcome.name)
 
     def fired(self, unit: Unit, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._intents.settle(job.key, "fired")
+
+    async def look_back(self) -> None:
+        for some in self._intents.open(KEYS_A_CALL):
+            keys = [key for key, _ in some]
+            numbers = await read_attribute(self._wire, self._table, keys, self._attribute)
+            for key, before in some:
+                unknown = _unknown(numbers.get(key, _ABSENT), before)
+                if unknown is not None:
+                    self._intents.settle(key, unknown)
 
     # ── the stream ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -174,57 +192,107 @@ class Counter(Update):
 
     def records(self, changes: Sequence[Change]) -> None:
         keys = self._spelling.of(change.keys for change in changes)
+        intents = self._intents
         if not self.exact:
-            for key, intent in self._intents.known(keys).items():
-                self._intents.shown(key, intent[1])
+            for key, intent in intents.known(keys).items():
+                intents.maybe_ours(key, intent[1])
             return
         for key, change in zip(keys, changes, strict=True):
-            number = _number(change.new)
-            if number is not None and (self._view_type == "NEW_IMAGE" or _number(change.old) != number):
-                self._intents.shown(key, number)
+            new = self._number(change.new)
+            if not self.sees_both:
+                if isinstance(new, str):
+                    intents.maybe_ours(key, new)
+                continue
+            old = self._number(change.old)
+            if old is _NO_NUMBER or old == new:
+                continue
+            if (
+                isinstance(new, str)
+                and new == _plus_one(old)
+                and (not intents.is_undecided(key) or self._is_all(change))
+            ):
+                # Where the answer was there, the one write between those numbers is the one that was answered.
+                intents.ours(key, old, new)
+            else:
+                intents.anothers(key, old)
+
+    def _number(self, image: Any) -> Any:
+        """The number in a whole image; None where it lacks the attribute, _NO_NUMBER where that is none or there is no
+        image."""
+        if image is None:
+            return _NO_NUMBER
+        raw = self._pick(self._image.decode(image)).value
+        if raw is None:
+            return None
+        value = msgspec.json.decode(raw)
+        if not isinstance(value, dict) or not isinstance(value.get("N"), str):
+            return _NO_NUMBER
+        try:
+            return normal_number(value["N"])
+        except UsageError:
+            return _NO_NUMBER
+
+    def _is_all(self, change: Change) -> bool:
+        """Whether the images differ in the attribute alone."""
+        new, old = _attributes(change.new), _attributes(change.old)
+        new.pop(self._attribute, None)
+        old.pop(self._attribute, None)
+        return new == old or (new.keys() == old.keys() and all(_same(new[name], old[name]) for name in new))
 
     def awaited(self) -> int:
-        return self._intents.awaited
+        return self._intents.awaited + (self._intents.counts.unknown if self.sees_both else 0)
 
     @property
     def stale(self) -> bool:
         return self._intents.stale
 
     def unanswered(self, bearing: int) -> int:
-        return 0  # the number has told
+        return 0  # the book has told
+
+    def uncounted(self, bearing: int) -> int:
+        return 0
 
     def give_up(self, message: str) -> None:
         self._intents.give_up("NotSeen", message)
 
 
 _ABSENT: Any = object()
+_NO_NUMBER: Any = object()
+_UNKNOWN = Outcome("unknown", UNKNOWN)
+_UNKNOWN_GONE = Outcome("unknown", UNKNOWN_GONE)
 
 
-def _number(image: Any) -> str | None:
-    if image is None or image.value is None:
-        return None
-    value = msgspec.json.decode(image.value)
-    if not isinstance(value, dict) or not isinstance(value.get("N"), str):
-        return None
-    try:
-        return normal_number(value["N"])
-    except UsageError:
-        return None
-
-
-def _same_number(value: dict[str, Any] | None, number: str | None) -> bool:
-    if value is None or number is None:
-        return value is None and number is None
-    return "N" in value and normal_number(value["N"]) == normal_number(number)
-
-
-def _what_happened(value: Any, before: str | None, after: str) -> OutcomeName | None:
-    """What became of a write of which only the intent is known; None: it was not carried out."""
+def _unknown(value: Any, before: str | None) -> str | None:
+    """What a write of which only the intent is known came to; None: nothing, since the number is as it was before."""
     if value is _ABSENT:
-        return "gone"
-    if _same_number(value, after):
-        return "fired"
-    return None if _same_number(value, before) else "changed"
+        return UNKNOWN_GONE
+    if value is None or before is None:
+        return None if value is before else UNKNOWN
+    return None if "N" in value and normal_number(value["N"]) == before else UNKNOWN
+
+
+def _attributes(image: Any) -> dict[str, Any]:
+    return msgspec.json.decode(image, type=dict[str, msgspec.Raw])
+
+
+def _same(one: msgspec.Raw, other: msgspec.Raw) -> bool:
+    """Whether it is one value, however it is spelled, and in whatever order a set or a map is."""
+    return one == other or _plain(msgspec.json.decode(one)) == _plain(msgspec.json.decode(other))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: sorted(each) if name in _SETS and _is_texts(each) else _plain(each) for name, each in value.items()}
+
+
+_SETS = frozenset({"SS", "NS", "BS"})
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _plus_one(number: str | None) -> str | None:

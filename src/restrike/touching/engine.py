@@ -169,6 +169,8 @@ class Touch:
         helpers = [task for task in (saver, follower, reading) if task is not None]
         try:
             await self._unless_failing(writing, helpers)
+            if self._resumed and not self._stop.is_set():
+                await self._unless_failing(asyncio.create_task(self._write.look_back()), helpers)
             if self._proof is not None and not self._stop.is_set():
                 await self._unless_failing(asyncio.create_task(self._await_records(self._proof)), helpers)
             self._all_done = not self._stop.is_set()
@@ -307,7 +309,7 @@ class Touch:
             self._save()
 
     def _save(self) -> None:
-        self._book.save(self._tally.counts(), self._tally.unanswered(), self._elapsed_s())
+        self._book.save(self._tally.to_save, self._elapsed_s())
         self._report_progress()
 
     async def _save_at_last(self) -> None:
@@ -373,16 +375,14 @@ class Touch:
             if self._proof.trimmed:
                 notes += ("the stream had forgotten records of this run (24 hours): they cannot be seen again",)
             why = f"written, but its record was not seen on the stream within {self._options.verify_timeout_s:g} s"
-            counts, unanswered = self._tally.counts(), self._tally.unanswered()
-            self._book.save(counts, unanswered, self._elapsed_s(), lambda: self._write.give_up(why))
+            self._book.save(self._tally.to_save, self._elapsed_s(), lambda: self._write.give_up(why))
         return self._report("LIMITED" if self._limit.reached else "COMPLETED", notes)
 
     def _report(self, state: State, notes: tuple[str, ...] = ()) -> TouchReport:
         counts = self._tally.counts()
         elapsed_s = self._elapsed_s()
         seen, at_most = self._tally.seen()
-        if (note := self._tally.note()) is not None:
-            notes += (note,)
+        notes += self._tally.notes(in_doubt=self._sender.in_doubt)
         if at_most is not None:
             notes += (
                 f"the stream's view type {self._table.view_type} does not show the attribute: `seen` can only be "
@@ -399,6 +399,7 @@ class Touch:
             gone=counts.gone,
             changed=counts.changed,
             refused=counts.refused,
+            unknown=counts.unknown,
             overwrote=counts.overwrote,
             failed=counts.failed,
             seen=seen,

@@ -21,6 +21,7 @@ from restrike.touching.write import (
     ALREADY,
     FIRED,
     GONE,
+    GONE_UNANSWERED,
     OVERWROTE,
     UNANSWERED,
     Change,
@@ -43,7 +44,8 @@ class Marker(Update):
     OLD_IMAGE).
 
     `early` holds records that came before their unit was done. One that stays there to the end is the record of a
-    write whose answer was lost: this run fired the item, though a repetition only finds the name there.
+    write whose answer was lost: this run fired the item, though a repetition only finds the name there. `missed` holds
+    items that were gone when they were written again after a lost answer: a record tells that they had fired before.
     """
 
     each_once = False
@@ -59,6 +61,7 @@ class Marker(Update):
         self._spelling = Spelling(table.key)
         self._awaited = book.keys("awaited")
         self._early = book.keys("early")
+        self._missed = book.keys("missed")
         self._value = {"S": book.run.name}
         self._raw_value = msgspec.Raw(msgspec.json.encode(self._value))
         self._guarded = attribute != MARKER
@@ -160,7 +163,7 @@ class Marker(Update):
         if error.code != REFUSED:
             return Outcome.failure(error)
         if error.item is None:
-            return GONE
+            return GONE_UNANSWERED if doubtful or self._book.resumed else GONE
         now = error.item.get(self._attribute)
         if not self._guarded or now == self._value:
             return self._bearing(job, doubtful=doubtful)
@@ -182,6 +185,9 @@ class Marker(Update):
         count(unit.counts, outcome.name)
         if outcome is UNANSWERED:
             unit.counts.unanswered += 1
+        elif outcome is GONE_UNANSWERED:
+            if self._book.proving and self.sees_both:
+                unit.gone.append(job)
         elif outcome.name == "fired":
             unit.counts.overwrote += outcome is OVERWROTE
             if self._book.proving:
@@ -197,6 +203,12 @@ class Marker(Update):
     # ── the stream ───────────────────────────────────────────────────────────────────────────────────────
 
     def done(self, unit: Unit) -> None:
+        if unit.gone:
+            gone = set(self._spelling.of(unit.gone))
+            unit.gone = []
+            late = self._early.take(gone)
+            self._book.late += len(late)
+            self._missed.add(gone - late)
         if not unit.fired:
             return
         keys = set(self._spelling.of(unit.fired))
@@ -216,6 +228,10 @@ class Marker(Update):
         if len(seen) < len(listed):
             # A key twice: its first record is the one that was awaited.
             early = keys - seen if len(keys) == len(listed) else _without_the_first(listed, seen)
+            if self._missed:
+                late = self._missed.take(early)
+                self._book.late += len(late)
+                early = early - late
             self._early.add(early)
 
     def _is_our_change(self, change: Change) -> bool:
@@ -232,6 +248,9 @@ class Marker(Update):
     def unanswered(self, bearing: int) -> int:
         # Told only by both images, so that no later write counts.
         return min(len(self._early), bearing) if self.sees_both else 0
+
+    def uncounted(self, bearing: int) -> int:
+        return max(0, len(self._early) - bearing) if self.sees_both else 0
 
     def give_up(self, message: str) -> None:
         self._awaited.give_up("NotSeen", message)

@@ -12,7 +12,7 @@ import msgspec
 from restrike.aws import dynamodb
 from restrike.aws.session import Aws
 from restrike.aws.wire import Wire
-from restrike.errors import AwsError, SourceLacks, UsageError
+from restrike.errors import AwsError, NotFound, SourceLacks, UsageError
 from restrike.model.plan import Planned, PlanWarning, TouchPlanData
 from restrike.model.report import TouchReport
 from restrike.model.selection import KeyList, Selection
@@ -97,7 +97,12 @@ class TouchPlan(Planned[TouchPlanData]):
 
         async def work(life: Life) -> TouchReport:
             asked = msgspec.json.decode(life.run.request, type=Asked)
-            report = await Touch(self._aws, self._table, asked, life, on_progress or _silent).execute()
+            try:
+                report = await Touch(self._aws, self._table, asked, life, on_progress or _silent).execute()
+            except NotFound as error:
+                if error.report is not None:  # between its end and its new beginning a table is not there
+                    await asyncio.to_thread(self._check_same_table, error.report)
+                raise
             if report.state in ("COMPLETED", "LIMITED"):
                 await asyncio.to_thread(self._check_same_table, report)
             if report.already and not life.resumed and life.run.epoch == 1 and self._asked.options.mode == "marker":

@@ -1,9 +1,9 @@
-"""Proof from the stream: follows it while a run writes, and hands its MODIFY records to the write that awaits them."""
+"""Proof from the stream: follows it while a run writes, and hands its records to the write that awaits them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -38,7 +38,10 @@ class Proof:
         self._resumed = resumed
         sort = table.key.sort.name if table.key.sort is not None else None
         keys, self._pick_keys = attributes_type({"partition": table.key.partition.name, "sort": sort}, msgspec.Raw)
-        image, self._pick = attributes_type({"value": attribute}, msgspec.Raw)
+        image: Any = msgspec.Raw
+        self._pick: Callable[[Any], Any] = lambda whole: whole
+        if not write.whole_images:
+            image, self._pick = attributes_type({"value": attribute}, msgspec.Raw)
         self._as_decoded = not {keys, image} & {dict[str, msgspec.Raw]}
         self.follower = Follower(
             wire,
@@ -59,11 +62,11 @@ class Proof:
         await self.follower.prepare(starts, otherwise=otherwise)
 
     def _on_page(self, shard_id: str, records: list[Any]) -> str | None:
-        not_before_s = self._not_before_s
+        not_before_s, wanted = self._not_before_s, self._write.events
         changes = [
             change
             for each in records
-            if each.event_name == "MODIFY" and (change := each.change).created_s >= not_before_s
+            if each.event_name in wanted and (change := each.change).created_s >= not_before_s
         ]
         if not self._as_decoded:
             for change in changes:
@@ -87,15 +90,16 @@ def without_proof() -> Iterator[None]:
 
 
 def _record_type(keys: type[Any], image: type[Any]) -> type[Any]:
-    """A record of which only those key values and attributes are read, and not parsed."""
+    """A record of which only those key values and that of its images is read, and not parsed."""
     change = msgspec.defstruct(
         "Change",
         [
             ("keys", keys),
             ("sequence_number", str),
             ("created_s", float, 0.0),
-            ("new", image | None, None),
-            ("old", image | None, None),
+            # Of `Raw | None` msgspec reads only null.
+            ("new", image if image is msgspec.Raw else image | None, None),
+            ("old", image if image is msgspec.Raw else image | None, None),
         ],
         rename={
             "keys": "Keys",

@@ -54,7 +54,11 @@ def line(run: Run) -> str:
         parts.append(f"{told['seen']:,} seen")
     if told["overwrote"]:
         parts.append(f"{told['overwrote']:,} bore another run's name")
-    parts += [f"{told[name]:,} {name}" for name in ("already", "gone", "changed", "refused", "failed") if told[name]]
+    parts += [
+        f"{told[name]:,} {name}"
+        for name in ("already", "gone", "changed", "refused", "unknown", "failed")
+        if told[name]
+    ]
     return ", ".join(parts)
 
 

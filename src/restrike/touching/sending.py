@@ -41,6 +41,7 @@ class Sender:
         self.under_way: set[asyncio.Task[None]] = set()
         self.failure: BaseException | None = None
         self.doubtful = False  # whether a write may have been carried out without an answer
+        self.in_doubt = 0  # writes that were given up so
         self._write = write
         self._batches = batches
         self._pace = pace
@@ -85,7 +86,9 @@ class Sender:
                 await self._stop.sleep(retry_delay_s(attempt))
             await self._pace.take(len(batch), self._stop.sleep)
             if self._stop.is_set():
-                return  # not sent yet, refused, or in doubt: a resumed run sends it again, and that is harmless
+                # Not sent yet, refused, or in doubt: a resumed run sends it again, and that is harmless.
+                self.in_doubt += len(batch) if doubtful else 0
+                return
             try:
                 answers, consumed = await self._write.send([job for _, job in batch])
             except Throttled as error:
@@ -111,6 +114,7 @@ class Sender:
             if refused_as == "InternalServerError":
                 doubtful = self.doubtful = True
             last = error_for("BatchExecuteStatement", refused_as, "refused again and again")
+        self.in_doubt += len(batch) if doubtful else 0
         raise last
 
     def _take_answers(self, batch: Batch, answers: list[StatementAnswer], *, doubtful: bool) -> tuple[Batch, str]:

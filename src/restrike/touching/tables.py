@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS counters (
   outcome TEXT, seen INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run, key)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unknown_counters ON counters (run, epoch) WHERE outcome IN ('unknown', 'unknown, gone');
 """
 OWN_TABLES = ("keys",)
 """Emptied when a run begins again. The numbers that a counter wrote stay known: what the run fired before is not to be
@@ -23,6 +24,12 @@ counted again."""
 
 Intent = tuple[str | None, str, int, str | None]
 """(Number before, number after, epoch, outcome)."""
+UNKNOWN, UNKNOWN_GONE = "unknown", "unknown, gone"
+"""Outcomes of writes without an answer, until the stream tells: the item is there, or is not."""
+OURS, ANOTHERS, MAYBE_OURS, DECIDED = 1, 2, 3, 4
+"""What `seen` says: that record is the write; the number was moved by somebody else; a record may be the write; the
+record alone has decided that it is."""
+UNKNOWN_CODE = "Unknown"
 
 
 class KeyTable:
@@ -91,6 +98,13 @@ class IntentTable:
                 found[key] = row
         return found
 
+    def open(self, after: bytes, limit: int) -> list[tuple[bytes, str | None]]:
+        """Intents of which nothing more is known, in the order of their keys: (key, number before)."""
+        return self._db.rows(
+            "SELECT key, before FROM counters WHERE run = ? AND key > ? AND outcome IS NULL ORDER BY key LIMIT ?",
+            (self._run, after, limit),
+        )
+
     def settle(self, outcomes: Iterable[tuple[bytes, str]]) -> None:
         """Inside a transaction: what became of intents."""
         self._db.many(
@@ -98,11 +112,46 @@ class IntentTable:
             ((outcome, self._run, key) for key, outcome in outcomes),
         )
 
-    def mark_seen(self, seen: Iterable[tuple[bytes, str]]) -> None:
-        """Inside a transaction: the records of those (key, number after) stand on the stream."""
+    def mark_ours(self, seen: Iterable[tuple[bytes, str | None, str]]) -> None:
+        """Inside a transaction: records of those (key, number before, number after), with nothing else changed, stand
+        on the stream."""
         self._db.many(
-            "UPDATE counters SET seen = 1 WHERE run = ? AND key = ? AND after = ?",
-            ((self._run, key, after) for key, after in seen),
+            "UPDATE counters SET seen = ?1 WHERE run = ?2 AND key = ?3 AND before IS ?4 AND after = ?5 AND seen <> ?6",
+            ((OURS, self._run, *each, DECIDED) for each in seen),
+        )
+
+    def mark_anothers(self, seen: Iterable[tuple[bytes, str | None]]) -> None:
+        """Inside a transaction: somebody else moved the number away from what it was before."""
+        self._db.many(
+            "UPDATE counters SET seen = ? WHERE run = ? AND key = ? AND before IS ? AND seen = 0 "
+            "AND outcome IS NOT 'fired'",
+            ((ANOTHERS, self._run, *each) for each in seen),
+        )
+
+    def mark_maybe(self, seen: Iterable[tuple[bytes, str]]) -> None:
+        """Inside a transaction: records that may be the writes of those (key, number after)."""
+        self._db.many(
+            "UPDATE counters SET seen = ? WHERE run = ? AND key = ? AND after = ? AND seen = 0",
+            ((MAYBE_OURS, self._run, *each) for each in seen),
+        )
+
+    def decide(self, epoch: int) -> bool:
+        """Inside a transaction: what is unknown, and the stream tells, is unknown no more. Whether there was any."""
+        decided = self._db.execute(
+            "UPDATE counters SET outcome = CASE WHEN seen = ?1 THEN 'fired' WHEN outcome = 'unknown' THEN 'changed' "
+            "ELSE 'gone' END, seen = CASE WHEN seen = ?1 THEN ?2 ELSE seen END "
+            "WHERE run = ?3 AND epoch = ?4 AND outcome IN ('unknown', 'unknown, gone') AND seen IN (?1, ?5)",
+            (OURS, DECIDED, self._run, epoch, ANOTHERS),
+        )
+        return decided > 0
+
+    def leave_unknown(self, epoch: int, message: str) -> None:
+        """Inside a transaction: the left-overs that are unknown are those that are so now."""
+        self._db.execute("DELETE FROM leftovers WHERE run = ? AND code = ?", (self._run, UNKNOWN_CODE))
+        self._db.execute(
+            "INSERT OR REPLACE INTO leftovers SELECT run, key, ?, ? FROM counters "
+            "WHERE run = ? AND epoch = ? AND outcome IN ('unknown', 'unknown, gone')",
+            (UNKNOWN_CODE, message, self._run, epoch),
         )
 
     def outcomes(self, epoch: int) -> dict[str, int]:
@@ -114,12 +163,19 @@ class IntentTable:
         )
         return dict(rows)
 
+    def decided(self, epoch: int) -> int:
+        """How many writes of this epoch fired as their records alone tell."""
+        row = self._db.row(
+            "SELECT count(*) FROM counters WHERE run = ? AND epoch = ? AND seen = ?", (self._run, epoch, DECIDED)
+        )
+        return int(row[0])
+
     def seen(self, epoch: int) -> tuple[int, int]:
         """Of the fired writes of this epoch: how many were seen on the stream, and how many were not."""
         row = self._db.row(
-            "SELECT coalesce(sum(seen), 0), coalesce(sum(1 - seen), 0) FROM counters "
-            "WHERE run = ? AND epoch = ? AND outcome = 'fired'",
-            (self._run, epoch),
+            "SELECT coalesce(sum(seen IN (?1, ?2, ?3)), 0), coalesce(sum(seen NOT IN (?1, ?2, ?3)), 0) FROM counters "
+            "WHERE run = ?4 AND epoch = ?5 AND outcome = 'fired'",
+            (OURS, MAYBE_OURS, DECIDED, self._run, epoch),
         )
         return int(row[0]), int(row[1])
 
@@ -127,6 +183,6 @@ class IntentTable:
         """Inside a transaction: fired writes without a record become left-overs."""
         self._db.execute(
             "INSERT OR REPLACE INTO leftovers SELECT run, key, ?, ? FROM counters "
-            "WHERE run = ? AND epoch = ? AND outcome = 'fired' AND seen = 0",
-            (code, message, self._run, epoch),
+            "WHERE run = ? AND epoch = ? AND outcome = 'fired' AND seen NOT IN (?, ?, ?)",
+            (code, message, self._run, epoch, OURS, MAYBE_OURS, DECIDED),
         )

@@ -33,9 +33,15 @@ class Tally:
         total.sum_up()
         return total
 
+    def to_save(self) -> tuple[Counts, int]:
+        """The counts to show, and how many unanswered writes fired that only the stream tells of."""
+        return self.counts(), self.unanswered() + self._book.late
+
     def _of_units(self) -> Counts:
         """Of units that are done. Where the stream tells it, those fired whose record is there, answered or not."""
         counts = msgspec.structs.replace(self._book.counts)
+        counts.fired += self._book.late
+        counts.gone -= self._book.late
         seen = self.unanswered()
         if seen > counts.unanswered or (self.read_to_its_end and self._write.sees_both):
             late = seen - counts.unanswered
@@ -55,15 +61,37 @@ class Tally:
         """How many writes were seen on the stream; or, where that cannot be told, at most how many."""
         if not self._book.proving:
             return None, None
-        seen = self._book.seen + self.unanswered()
+        seen = self._book.seen + self.unanswered() + self._book.late
         return (seen, None) if self._write.exact else (None, seen)
 
-    def note(self) -> str | None:
-        """What to know of the counts."""
-        unanswered = 0 if self._book.proving else self.counts().unanswered
-        if not unanswered:
-            return None
-        return (
-            f"{unanswered:,} of those that fired had no answer: they bear the run's name, and nobody looked for their "
-            "records (--verify does)"
-        )
+    def notes(self, *, in_doubt: int) -> tuple[str, ...]:
+        """What to know of the counts; `in_doubt` writes were given up without an answer."""
+        counts = self.counts()
+        notes: tuple[str, ...] = ()
+        decided = self._write.beside_units.unanswered
+        if decided:
+            notes += (
+                f"{decided:,} of those that fired had no answer: their records raise the number by 1 and change "
+                "nothing else, as this run's do, and those of another writer that does only that",
+            )
+        elif counts.unanswered and not self._book.proving:
+            notes += (
+                f"{counts.unanswered:,} of those that fired had no answer: they bear the run's name, and nobody looked "
+                "for their records (--verify does)",
+            )
+        if counts.unknown:
+            notes += (
+                f"{counts.unknown:,} may have fired or not: their writes had no answer, and no record on the stream "
+                "tells; they are left over, and only --again writes them again",
+            )
+        if in_doubt:
+            notes += (f"{in_doubt:,} more were sent and had no answer: going on tells what became of them",)
+        if self.read_to_its_end:
+            bearing = self._book.counts.already + self._book.counts.unanswered
+            uncounted = self._write.uncounted(bearing)
+            if uncounted:
+                notes += (
+                    f"{uncounted:,} more fired, as their records tell: they were in flight when the run was killed, "
+                    "and were not met again",
+                )
+        return notes

@@ -14,7 +14,7 @@ from restrike.selecting.read import Unit
 from restrike.touching.book import Book
 from restrike.touching.marker import REFUSED, Marker
 from restrike.touching.request import Api
-from restrike.touching.write import ALREADY, FIRED, GONE, UNANSWERED, Change, Outcome
+from restrike.touching.write import ALREADY, FIRED, GONE, GONE_UNANSWERED, UNANSWERED, Change, Outcome
 
 
 class Unmark(Marker):
@@ -71,7 +71,7 @@ class Unmark(Marker):
         if error.code != REFUSED:
             return Outcome.failure(error)
         if error.item is None:
-            return GONE
+            return GONE_UNANSWERED if doubtful or self._book.resumed else GONE
         # It was read with the name or may have borne it: where an attempt had no answer, that one took it off.
         return UNANSWERED if doubtful or self._book.known_in_flight(1) else ALREADY
 

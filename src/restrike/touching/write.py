@@ -34,7 +34,7 @@ RETRY_CODES = frozenset(
 FATAL_CODES = frozenset({"AccessDenied", "AccessDeniedException", "ResourceNotFound", "ResourceNotFoundException"})
 """Statement errors that every other statement would meet too."""
 
-OutcomeName = Literal["fired", "already", "gone", "changed", "refused", "failed"]
+OutcomeName = Literal["fired", "already", "gone", "changed", "refused", "unknown", "failed"]
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -56,11 +56,14 @@ UNANSWERED = Outcome("fired", "Unanswered")
 """Fired by a write whose answer was lost: the item bears the run's name."""
 ALREADY = Outcome("already")
 GONE = Outcome("gone")
+GONE_UNANSWERED = Outcome("gone", "Unanswered")
+"""Gone, and an attempt whose answer was lost may have fired it before."""
 CHANGED = Outcome("changed")
 
 
 class Change(Protocol):
-    """A MODIFY record of the stream: its raw key values, and the attribute in its images (raw, each may be None)."""
+    """A record of the stream: its raw key values, and the attribute in its images (raw, each may be None); or whole
+    images, raw, where the write asks for them."""
 
     keys: Any
     new: Any
@@ -131,7 +134,16 @@ class Write(Protocol):
         """What is counted without a unit."""
         ...
 
+    async def look_back(self) -> None:
+        """Of a run that goes on, when its selection is done: looks after writes of a killed part whose items were not
+        met again."""
+        ...
+
     # The stream.
+
+    events: frozenset[str]
+    """The names of the events whose records it wants."""
+    whole_images: bool
 
     @property
     def exact(self) -> bool:
@@ -160,6 +172,10 @@ class Write(Protocol):
         """Of so many items that bear the run's name without an answer that says since when: how many this run fired."""
         ...
 
+    def uncounted(self, bearing: int) -> int:
+        """How many records of this run's writes stand on the stream beyond those of items that were met."""
+        ...
+
     def give_up(self, message: str) -> None:
         """Inside a transaction: what is still awaited becomes left over."""
         ...
@@ -175,12 +191,17 @@ class Update:
         self._api = api
         self._names = tuple(names)
         self.read_along = False
+        self.events = frozenset({"MODIFY"})
+        self.whole_images = False
         self._view_type = table.view_type or ""
         self.sees_both = self._view_type == "NEW_AND_OLD_IMAGES"
         self.exact = self._view_type in ("NEW_AND_OLD_IMAGES", "NEW_IMAGE")
         self.batch_size = 25 if api == "partiql" else 1
         where = " AND ".join(f"{quoted(name)}=?" for name in table.key.names)
         self._partiql = f"UPDATE {quoted(table.name)} SET {quoted(attribute)}=? WHERE {where}"  # noqa: S608 - quoted
+
+    async def look_back(self) -> None:
+        """Nothing to look after."""
 
     async def _execute(self, statements: Sequence[bytes]) -> tuple[list[StatementAnswer], float | None]:
         if self._api == "partiql":

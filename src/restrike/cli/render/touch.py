@@ -99,6 +99,8 @@ def _told(report: TouchReport) -> str:
     told = f"{report.already:,} already, {report.gone:,} gone, {report.changed:,} changed, {report.failed:,} failed"
     if report.refused:
         told += f", {report.refused:,} refused"
+    if report.unknown:
+        told += f", {report.unknown:,} unknown"
     return told + (f"; {report.overwrote:,} bore another run's name" if report.overwrote else "")
 
 

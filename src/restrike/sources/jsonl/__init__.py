@@ -14,7 +14,6 @@ import msgspec
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
 from restrike.model.uri import STANDARD_INPUT, Uri
-from restrike.running.spool import written
 from restrike.sources import Opening, Resolved
 from restrike.sources.jsonl.extent import Extent
 
@@ -85,6 +84,8 @@ class JsonlKind:
 
 def _spool(path: Path) -> Extent:
     """Standard input into that file; returns how much it was."""
+    from restrike.running.spool import written  # not for help's sake
+
     digest, size_bytes = hashlib.sha256(), 0
     try:
         # Whole images: nobody else's business, also where the disk is full and the rest is left behind.

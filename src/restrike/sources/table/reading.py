@@ -19,7 +19,7 @@ from restrike.aws import dynamodb
 from restrike.aws.dynamodb import decode
 from restrike.aws.session import Aws
 from restrike.aws.wire import Wire
-from restrike.errors import AwsError, SourceLacks, UsageError
+from restrike.errors import AwsError, NotFound, SourceLacks, UsageError
 from restrike.model.record import EventName, Fidelity, Record
 from restrike.model.selection import KeyList, Selection, Strand, projected, strands
 from restrike.model.table import TableInfo, canonical_key
@@ -207,6 +207,11 @@ class TableSource:
             await asyncio.to_thread(self._check_same)
         except ExceptionGroup as errors:
             failed = _first(errors)
+            if isinstance(failed, NotFound):  # between its end and its new beginning a table is not there
+                try:
+                    await asyncio.to_thread(self._check_same)
+                except SourceLacks as error:
+                    failed = error
         except SourceLacks as error:
             failed = error
         await queue.put(None)
