@@ -28,14 +28,12 @@ check: setup
 	$(BIN)/mypy
 
 # Twice as many as small machines have cores: much of it is waiting for other processes.
-PYTEST := $(BIN)/pytest -n 4 --dist worksteal
-
 test: check
-	$(PYTEST)
+	$(BIN)/pytest -n 4 --dist worksteal
 
-# The long versions of those tests that have one: 50 kills each.
+# The long versions of those tests that have one: 50 kills each, which keep a core busy all the time.
 soak: setup
-	$(PYTEST) --soak
+	$(BIN)/pytest -n 2 --dist worksteal --soak
 
 # All tests three times, while something else keeps every core busy.
 steady: setup
