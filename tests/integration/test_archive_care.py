@@ -35,10 +35,10 @@ from restrike.archive.inspection import Verdict, stat, verify
 from restrike.archive.layout import HOUR_S, DataFile, StreamName, data_file, file_path, hour_folder, hour_of
 from restrike.archive.opened import Opened
 from restrike.archive.places import last_files, opened
-from restrike.archive.pruning import KEPT_S, prune
+from restrike.archive.pruning import prune
 from restrike.archive.reader import ArchiveReader, open_archive, streams_in
 from restrike.archive.schema import COLUMNS, SCHEMA, About
-from restrike.archive.state import CaptureState, KnownGap, encoded, write_gap
+from restrike.archive.state import KEPT_S, CaptureState, KnownGap, ShardState, encoded, write_gap
 from restrike.archive.writing import Writer, encode
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
@@ -1338,3 +1338,29 @@ def test_a_file_that_is_missing_between_two_is_found_and_is_a_gap(archive: Archi
     reader = ArchiveReader(archive.store, NAME)
     assert len([record for group in reader.read(Window(), {}) for record in group]) == 20
     assert "a file is missing before" in reader.gaps[0].why
+
+
+def test_a_last_file_that_is_missing_is_found_and_is_a_gap(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what the capture wrote down. What is older than 48 hours may have been pruned, and is no gap."""
+    paths = archive.put_files(2)
+    shards = {A: ShardState(NOON * HOUR_S, last="14", hour=NOON)}
+    state = CaptureState(ARN, NAME.table, NAME.label, NOON * HOUR_S, NOON * HOUR_S, shards=shards)
+    assert archive.store.create(NAME.state_path, encoded(state))
+
+    def gaps(window: Window = EVERYTHING, place: int = -1) -> list[str]:
+        reader = ArchiveReader(archive.store, NAME)
+        list(reader.read(window, {A: place}))
+        return [gap.why for gap in reader.gaps]
+
+    monkeypatch.setattr("restrike.archive.state.KEPT_S", 1e12)
+    assert (archive.verify().problems, gaps()) == ([], [])
+    archive.store.delete(paths[1])
+    assert archive.verify().problems == [f"{A}: the last file is missing: records behind 7 up to 14"]
+    assert gaps() == ["the last file is missing: records behind 7 up to 14"]
+    assert gaps(Window(None, NOON * HOUR_S - 1)) == gaps(place=14) == []
+    archive.store.delete(paths[0])
+    assert archive.verify().problems == [f"{A}: the last file is missing: records up to 14"]
+    assert gaps() == ["the last file is missing: records up to 14"]
+    monkeypatch.setattr("restrike.archive.state.KEPT_S", 48 * 3600.0)
+    monkeypatch.setattr("restrike.archive.state.time.time", lambda: NOON * HOUR_S + 49 * 3600.0)
+    assert (archive.verify().problems, gaps()) == ([], [])

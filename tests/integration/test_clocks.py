@@ -15,9 +15,9 @@ import pytest
 
 from restrike.archive import clock
 from restrike.archive.layout import HOUR_S, file_path, hour_of
-from restrike.archive.pruning import KEPT_S, Pruned, prune
+from restrike.archive.pruning import Pruned, prune
 from restrike.archive.reader import ArchiveReader
-from restrike.archive.state import CaptureState, encoded, this_process
+from restrike.archive.state import KEPT_S, CaptureState, encoded, this_process
 from restrike.aws import streams
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings

@@ -6,10 +6,9 @@ import msgspec
 
 from restrike.archive.layout import HOUR_S, DataFile, StreamName, data_file, hour_folder
 from restrike.archive.reader import ArchiveReader
+from restrike.archive.state import KEPT_S
 from restrike.errors import UsageError
 from restrike.stores.objects import Store
-
-KEPT_S = 48 * 3600.0
 
 
 class Pruned(msgspec.Struct):

@@ -26,7 +26,7 @@ from restrike.archive.layout import (
 )
 from restrike.archive.opened import Opened
 from restrike.archive.places import files_of_hour, opened, split
-from restrike.archive.state import load
+from restrike.archive.state import load, missing_ends
 from restrike.aws.session import Aws
 from restrike.errors import SourceLacks, UsageError
 from restrike.model.record import Record
@@ -181,12 +181,20 @@ class ArchiveReader:
         Records outside the window may be among them; with `wants_key`, all have such a key.
         """
         places = dict(after)
+        known = load(self._store, self._stream)  # as it was before the files are listed, which may be more by then
         listed = _Ahead(self.files(window))
         for file in listed:
             behind = listed.next_of(file)
             if behind is not None and behind.first <= places.get(file.shard, -1) + 1:
                 continue  # all of it is before the place
             yield from self._of_file(file, window, places, wants_key, MAX_CHANGES)
+        if known is not None:
+            told = {gap.shard for gap in self.gaps}
+            self.gaps += [
+                Gap(shard, None, None, why)
+                for shard, why in missing_ends(known[0], self._ends, window)
+                if shard not in told and after.get(shard, -1) < int(known[0].shards[shard].last or -1)
+            ]
 
     def _of_file(
         self, file: DataFile, window: Window, places: dict[str, int], wants_key: WantsKey | None, changes_left: int

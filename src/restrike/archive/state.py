@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from restrike.archive.layout import GAPS, StreamName, gap_path
+from restrike.archive.layout import GAPS, HOUR_S, StreamName, gap_path, hour_of
 from restrike.errors import ServiceFault, SourceLacks
 from restrike.model.times import iso
 from restrike.model.window import Gap, Window
 from restrike.stores.objects import Store
 
 MAX_TRIES = 10
+KEPT_S = 48 * 3600.0
+"""What is younger is never pruned."""
 
 
 class ShardState(msgspec.Struct, omit_defaults=True):
@@ -90,6 +94,20 @@ def load(store: Store, stream: StreamName) -> tuple[CaptureState, str] | None:
             f"{store.uri}/{stream.state_path} cannot be read: {error}",
             "Restore it from a copy. Without it a capture goes on behind its files, and cannot tell a gap.",
         ) from None
+
+
+def missing_ends(state: CaptureState, ends: Mapping[str, int], window: Window) -> Iterator[tuple[str, str]]:
+    """Shards of the window whose last records stand in no file, although a capture wrote down that it had put them:
+    (shard, why). `ends` has the last number that was found of each. Of the last 48 hours alone: older ones may have
+    been pruned."""
+    kept_from = hour_of(time.time() - KEPT_S)
+    for shard, known in sorted(state.shards.items()):
+        if known.last is None or known.hour is None or known.hour <= kept_from:
+            continue
+        end = ends.get(shard, -1)
+        if end < int(known.last) and window.overlaps(known.hour * HOUR_S, (known.hour + 1) * HOUR_S):
+            behind = f"behind {end} " if end >= 0 else ""
+            yield shard, f"the last file is missing: records {behind}up to {known.last}"
 
 
 def encoded(state: CaptureState) -> bytes:
