@@ -30,7 +30,7 @@ settings.load_profile("restrike")
 OURS = ("AWS_", "RESTRIKE_", "DYNAMOTABLE", "HASHKEY")
 WHERE_THE_ENGINE_LIES = "RESTRIKE_DYNAMODB_LOCAL"
 """Kept, as the cache folder is: a test must not fetch what the machine has."""
-MOST_STREAMS = 60
+MOST_STREAMS = 30
 """That a DynamoDB Local may have had, and is still quick."""
 OF_ONE_TEST = re.compile(r"-[0-9a-f]{6,12}$")
 """The end of a random name."""
