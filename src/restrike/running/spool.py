@@ -25,23 +25,42 @@ TRIES = 10
 _HALF = ".half-"
 
 
-class Spool(tempfile.TemporaryDirectory[str]):
-    """A folder of temporary files for nobody else to read, which goes with `cleanup`, or with this process."""
+class Spool:
+    """A folder of temporary files for nobody else to read, which goes with `cleanup`, or with this object or process.
+
+    Not tempfile's: that one warns where it goes with the object, as it does with a plan that is not executed.
+    """
 
     def __init__(self) -> None:
         sweep()
         for _ in range(TRIES):
-            super().__init__(prefix=PREFIX, ignore_cleanup_errors=True)
+            self.name = tempfile.mkdtemp(prefix=PREFIX)
+            lock = None
             try:
-                weakref.finalize(self, os.close, _lock(Path(self.name)))
-                return
+                lock = _lock(Path(self.name))
             except (FileNotFoundError, BlockingIOError):
-                pass  # somebody swept it away between its making and its lock
+                continue  # somebody swept it away between its making and its lock
             except OSError:
-                return  # a file system without locks: nobody sweeps there either
+                pass  # a file system without locks: nobody sweeps there either
+            break
+        else:
+            raise RestrikeError(f"cannot keep a folder in {tempfile.gettempdir()}", "Name another: TMPDIR=FOLDER …")
+        self.cleanup = weakref.finalize(self, _remove, self.name, lock)
+
+    def __enter__(self) -> str:
+        return self.name
+
+    def __exit__(self, *_: object) -> None:
+        self.cleanup()
 
     def __truediv__(self, name: str) -> Path:
         return Path(self.name) / name
+
+
+def _remove(folder: str, lock: int | None) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
+        os.close(lock)
 
 
 def sweep() -> None:
