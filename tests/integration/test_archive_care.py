@@ -1364,3 +1364,20 @@ def test_a_last_file_that_is_missing_is_found_and_is_a_gap(archive: Archive, mon
     monkeypatch.setattr("restrike.archive.state.KEPT_S", 48 * 3600.0)
     monkeypatch.setattr("restrike.archive.state.time.time", lambda: NOON * HOUR_S + 49 * 3600.0)
     assert (archive.verify().problems, gaps()) == ([], [])
+
+
+def test_damage_in_one_shard_hides_no_missing_file_of_another(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restrike.archive.state.KEPT_S", 1e12)
+    _, last = archive.put_files(2)
+    (broken,) = archive.put_files(1, shard=B, first=100)
+    shards = {shard: ShardState(NOON * HOUR_S, last=last, hour=NOON) for shard, last in ((A, "14"), (B, "106"))}
+    state = CaptureState(ARN, NAME.table, NAME.label, NOON * HOUR_S, NOON * HOUR_S, shards=shards)
+    assert archive.store.create(NAME.state_path, encoded(state))
+    for path in (last, broken):
+        archive.store.delete(path)
+    assert archive.store.create(broken, b"nonsense")
+    damaged, missing = archive.verify().problems
+    assert broken in damaged
+    assert missing == f"{A}: the last file is missing: records behind 7 up to 14"

@@ -13,7 +13,7 @@ from restrike.archive.opened import Opened
 from restrike.archive.places import opened
 from restrike.archive.reader import MAX_CHANGES, ArchiveReader
 from restrike.archive.schema import key_hash
-from restrike.archive.state import KnownGap, gaps, load, missing_ends
+from restrike.archive.state import KnownGap, gaps, missing_ends
 from restrike.model.times import iso
 from restrike.model.window import Window
 from restrike.stores.objects import Changed, Store
@@ -157,26 +157,28 @@ class _Verifying:
 
     def __init__(self, store: Store, name: StreamName, verdict: Verdict) -> None:
         self._store = store
-        self._name = name
         self._reader = ArchiveReader(store, name, skips_damaged=True)
         self._verdict = verdict
         self._last: dict[str, int] = {}
+        self._damaged: set[str] = set()  # shards of which not all could be read
         self._before: dict[str, DataFile] = {}
         self._first: dict[str, int] = {}
 
     def run(self) -> None:
-        known = load(self._store, self._name)
+        known = self._reader.state
         for file in self._reader.files(Window()):
             try:
                 self._as_it_is(file)
             except Damaged as error:
+                self._damaged.add(file.shard)
                 self._problem(error.message)
             if len(self._verdict.problems) >= MAX_PROBLEMS:
                 self._problem("and more: this is where it was given up")
                 return
         self._verdict.problems += [gap.why for gap in self._reader.gaps]
-        if known is not None and not self._verdict.problems:
-            self._verdict.problems += [f"{shard}: {why}" for shard, why in missing_ends(known[0], self._last, Window())]
+        if known is not None:
+            ends = missing_ends(known, self._last, Window())
+            self._verdict.problems += [f"{shard}: {why}" for shard, why in ends if shard not in self._damaged]
 
     def _problem(self, text: str) -> None:
         self._verdict.problems.append(text)

@@ -7,6 +7,7 @@ being merged with others is read once.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import time
@@ -26,7 +27,7 @@ from restrike.archive.layout import (
 )
 from restrike.archive.opened import Opened
 from restrike.archive.places import files_of_hour, opened, split
-from restrike.archive.state import load, missing_ends
+from restrike.archive.state import CaptureState, load, missing_ends
 from restrike.aws.session import Aws
 from restrike.errors import SourceLacks, UsageError
 from restrike.model.record import Record
@@ -91,6 +92,12 @@ class ArchiveReader:
         self._skips_damaged = skips_damaged
         self._strange: set[str] = set()
         self._ends: dict[str, int] = {}  # of the last file that was opened of each shard
+
+    @functools.cached_property
+    def state(self) -> CaptureState | None:
+        """What the stream's capture had written down when it was first asked for here; None where nothing."""
+        found = load(self._store, self._stream)
+        return None if found is None else found[0]
 
     # ── which files ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,10 +165,9 @@ class ArchiveReader:
 
     def _live_from(self) -> float:
         """The hour from which on a capture may be writing; infinite where none is known."""
-        state = load(self._store, self._stream)
-        if state is None:
+        if self.state is None:
             return 0
-        return math.inf if state[0].ended else min(hour_of(state[0].oldest_s), hour_of(time.time())) - 1
+        return math.inf if self.state.ended else min(hour_of(self.state.oldest_s), hour_of(time.time())) - 1
 
     def _ceilings(self, hours: list[int]) -> dict[str, int]:
         """The first number of each shard's last file in those hours."""
@@ -181,7 +187,7 @@ class ArchiveReader:
         Records outside the window may be among them; with `wants_key`, all have such a key.
         """
         places = dict(after)
-        known = load(self._store, self._stream)  # as it was before the files are listed, which may be more by then
+        known = self.state  # as it was before the files are listed, which may be more by then
         listed = _Ahead(self.files(window))
         for file in listed:
             behind = listed.next_of(file)
@@ -190,10 +196,9 @@ class ArchiveReader:
             yield from self._of_file(file, window, places, wants_key, MAX_CHANGES)
         if known is not None:
             told = {gap.shard for gap in self.gaps}
+            ends = {shard: max(self._ends.get(shard, -1), after.get(shard, -1)) for shard in known.shards}
             self.gaps += [
-                Gap(shard, None, None, why)
-                for shard, why in missing_ends(known[0], self._ends, window)
-                if shard not in told and after.get(shard, -1) < int(known[0].shards[shard].last or -1)
+                Gap(shard, None, None, why) for shard, why in missing_ends(known, ends, window) if shard not in told
             ]
 
     def _of_file(
