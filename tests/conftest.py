@@ -9,14 +9,13 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import botocore.exceptions
-import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
 
 from restrike.local.dynamodb_local import LocalServer, start_owned
+from tests.integration import tables
 
 # The same examples each time, and no limits on the clock: a busy machine is no failure.
 settings.register_profile(
@@ -100,10 +99,7 @@ class Engines:
 
     def _is_as_new(self, url: str) -> bool:
         """Whether no test can meet there what another left: each table had a name that no other has."""
-        session: Any = botocore.session.get_session()
-        where = {"region_name": "us-east-1", "endpoint_url": url, "aws_access_key_id": "local"}
-        of_tables = session.create_client("dynamodb", **where, aws_secret_access_key="local")
-        of_streams = session.create_client("dynamodbstreams", **where, aws_secret_access_key="local")
+        of_tables, of_streams = tables.client("dynamodb", url), tables.client("dynamodbstreams", url)
         try:
             streams = [each["TableName"] for each in of_streams.list_streams()["Streams"]]
             names = [*streams, *of_tables.list_tables()["TableNames"]]

@@ -365,6 +365,11 @@ def test_a_parent_that_is_killed_leaves_no_worker(folder: Path, what: str, await
     if "re.match" in body and sys.platform != "linux":
         body = "pathlib.Path('at-work').touch(); time.sleep(300)"
     write_handler(body, before=WRITE_PID)
+    assert ends_with_its_parent(folder, what, awaited)
+
+
+def ends_with_its_parent(folder: Path, what: str, awaited: str) -> bool:
+    """Whether the process in the file `pid` ends when its parent is killed, once it is there and the file `awaited`."""
     here = Path(__file__).parents[2]
     parent = subprocess.Popen([sys.executable, "-c", PARENT, what], env={**os.environ, "PYTHONPATH": str(here)})
     try:
@@ -373,7 +378,7 @@ def test_a_parent_that_is_killed_leaves_no_worker(folder: Path, what: str, await
         assert identity
         parent.send_signal(signal.SIGKILL)
         parent.wait(BOUND_S)
-        assert await_end(pid, identity, BOUND_S)
+        return await_end(pid, identity, BOUND_S)
     finally:
         parent.kill()
         parent.wait(BOUND_S)
@@ -432,17 +437,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a threa
 def test_what_a_handler_started_ends_with_a_parent_that_is_killed(folder: Path, kind: str) -> None:
     write_handler(STARTS[kind], before=IMPORTS)
     Path("child.py").write_text(CHILD)
-    here = Path(__file__).parents[2]
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, "busy"], env={**os.environ, "PYTHONPATH": str(here)})
-    try:
-        pid, identity = read_pid(folder / "pid")
-        assert identity
-        parent.send_signal(signal.SIGKILL)
-        parent.wait(BOUND_S)
-        assert await_end(pid, identity, BOUND_S)
-    finally:
-        parent.kill()
-        parent.wait(BOUND_S)
+    assert ends_with_its_parent(folder, "busy", "pid")
 
 
 @on_linux

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pty
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from restrike.cli.main import run
 from restrike.cli.render.runs import short
 from restrike.running.ledger import Ledger
 from restrike.running.run import Entry, Leftover
-from tests.acceptance.command import RESTRIKE, restrike, started
+from tests.acceptance.command import RESTRIKE, Running, restrike, started
 from tests.integration.tables import until
+from tests.unit.ways_out import terminal
 
 COUNTS = b'{"counts": {"selected": 200, "fired": 150, "already": 50}}'
 LONG = "touch-orders-20261125T163311-a1b2"
@@ -76,19 +78,10 @@ def test_in_a_pipe_a_run_is_a_line_whatever_its_length(ledger: Path) -> None:
 
 
 def on_a_terminal(*words: str, columns: int) -> list[str]:
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "wb") as terminal:
-        env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
-        subprocess.run([RESTRIKE, *words], stdout=terminal, env=env, check=True, timeout=60)
-    said = b""
-    try:
-        while part := os.read(ours, 65536):
-            said += part
-    except OSError:  # the other end is closed
-        pass
-    finally:
-        os.close(ours)
-    return said.decode().replace("\r", "").splitlines()
+    env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
+    with terminal() as screen:
+        subprocess.run([RESTRIKE, *words], stdout=screen.file, env=env, check=True, timeout=60)
+    return screen.said.decode().replace("\r", "").splitlines()
 
 
 def test_eighty_columns_are_enough(ledger: Path) -> None:
@@ -146,16 +139,24 @@ def test_an_active_run_is_not_deleted(ledger: Path, words: list[str]) -> None:
 # ── watch ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_watching_ends_with_the_run(ledger: Path) -> None:
+@contextlib.contextmanager
+def watched(ledger: Path) -> Iterator[tuple[Ledger, Running]]:
+    """A run that this process executes, and a `runs watch` that has begun."""
+    log = ledger.with_name("log")
     with Ledger(ledger) as book:
         book.enter(entry("busy"))
         book.acquire("busy")
         book.set_state("busy", "RUNNING")
-        with started("runs", "watch", "busy", "--log", str(ledger.with_name("log"))) as watching:
-            until(lambda: ledger.with_name("log").exists(), "the start of watching")
-            book.end("busy", "COMPLETED", "", None)
-            book.release("busy")
-            ended = watching.end()
+        with started("runs", "watch", "busy", "--log", str(log)) as watching:
+            until(log.exists, "the start of watching")
+            yield book, watching
+
+
+def test_watching_ends_with_the_run(ledger: Path) -> None:
+    with watched(ledger) as (book, watching):
+        book.end("busy", "COMPLETED", "", None)
+        book.release("busy")
+        ended = watching.end()
     assert ended.code == 0, ended
     assert "COMPLETED" in ended.stdout
 
@@ -168,12 +169,7 @@ def test_watching_one_that_ended_says_how(ledger: Path) -> None:
 
 
 def test_the_watchers_ctrl_c_leaves_the_run_alone(ledger: Path) -> None:
-    with Ledger(ledger) as book:
-        book.enter(entry("busy"))
-        book.acquire("busy")
-        book.set_state("busy", "RUNNING")
-        with started("runs", "watch", "busy", "--log", str(ledger.with_name("log"))) as watching:
-            until(lambda: ledger.with_name("log").exists(), "the start of watching")
-            ended = watching.interrupt()
+    with watched(ledger) as (book, watching):
+        ended = watching.interrupt()
         assert ended.code == 130, ended
         assert book.state("busy") == "RUNNING"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pty
 import resource
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.command import RESTRIKE
+from tests.unit.ways_out import terminal, unread
 
 HEAVY = ("botocore", "aiohttp", "pyarrow", "obstore", "rich", "sqlite3", "asyncio")
 BARE = "import click, msgspec"
@@ -118,9 +118,7 @@ def test_a_stdout_that_was_closed_is_said() -> None:
 
 @pytest.mark.parametrize("line", ["runs list", "touch --help"])
 def test_a_reader_that_goes_away_is_no_failure(line: str) -> None:
-    ours, theirs = os.pipe()
-    os.close(ours)
-    with os.fdopen(theirs, "wb") as pipe:
+    with unread() as pipe:
         done = subprocess.run(
             [RESTRIKE, *line.split()],
             stdout=pipe,
@@ -143,9 +141,7 @@ def test_a_terminal_without_unicode_is_no_failure() -> None:
 
 
 def test_a_stderr_that_nobody_reads_does_not_change_what_is_done() -> None:
-    ours, theirs = os.pipe()
-    os.close(ours)
-    with os.fdopen(theirs, "wb") as pipe:
+    with unread() as pipe:
         done = subprocess.run(
             [RESTRIKE, "runs", "list"],
             stdout=subprocess.PIPE,
@@ -167,18 +163,10 @@ def test_progress_is_live_on_a_terminal_that_can(term: str, live: bool) -> None:
         "line(4)\n"
         "line.close()\n"
     )
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "wb") as terminal:
-        env = environment(TERM=term)
-        subprocess.run([sys.executable, "-c", code], stderr=terminal, env=env, check=True, timeout=TIMEOUT_S)
-    said = b""
-    try:
-        while part := os.read(ours, 65536):
-            said += part
-    except OSError:  # the other end is closed
-        pass
-    finally:
-        os.close(ours)
+    env = environment(TERM=term)
+    with terminal() as screen:
+        subprocess.run([sys.executable, "-c", code], stderr=screen.file, env=env, check=True, timeout=TIMEOUT_S)
+    said = screen.said
     assert b"done [4] of 9" in said
     assert (b"\x1b[" in said) is live
     if not live:

@@ -11,7 +11,7 @@ from restrike.aws import settings
 from restrike.cli.flags import EXECUTE, JSON
 from restrike.cli.options import VerbGroup, aws_settings
 from restrike.errors import UsageError
-from restrike.model.flags import Flag
+from restrike.model.flags import Flag, refuse_below
 from restrike.model.window import duration
 
 if TYPE_CHECKING:
@@ -132,8 +132,7 @@ def compact(
     archive: str, older_than: str | None, target_mb: float | None, execute: bool, as_json: bool, **values: Any
 ) -> int:
     """Merge the small files of each shard's hour. Captures and readers may be at work meanwhile."""
-    if target_mb is not None and target_mb < LEAST_MB:
-        raise UsageError(f"--target-mb {target_mb:g} is no number from {LEAST_MB} on", f"Give {LEAST_MB} or more.")
+    refuse_below("--target-mb", target_mb, LEAST_MB)
     older_than = older_than or "1h"
     age_s = duration("--older-than", older_than)
     store, names = _opened(archive, values)

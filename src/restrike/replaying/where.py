@@ -175,11 +175,16 @@ _CHAINS = frozenset(
 _SUMS = frozenset({"multi_select_list", "multi_select_dict", "function_expression"})
 
 
+def _children(node: Any) -> list[Any]:
+    """The nodes in a node; beside them stand values, of a slice for example."""
+    return [child for child in node.get("children", ()) if isinstance(child, dict)]
+
+
 def _copies(node: Any) -> int:
     """How often at most a value is held in what the node makes of it; what stands behind one another multiplies."""
     if node["type"] == "literal":
         return 0
-    parts = [_copies(child) for child in node.get("children", ()) if isinstance(child, dict)]
+    parts = [_copies(child) for child in _children(node)]
     if node["type"] in _SUMS:
         return max(1, sum(parts))
     if node["type"] in _CHAINS:
@@ -193,9 +198,8 @@ def _copies(node: Any) -> int:
 def _calls(node: Any) -> Iterator[Any]:
     if node["type"] == "function_expression":
         yield node
-    for child in node.get("children", ()):
-        if isinstance(child, dict):
-            yield from _calls(child)
+    for child in _children(node):
+        yield from _calls(child)
 
 
 def _check_call(call: Any) -> None:
@@ -219,7 +223,7 @@ def _roots(node: Any) -> Iterator[str]:
     """The names that are looked for in the record itself."""
     if node["type"] == "field":
         yield node["value"]
-    children = [child for child in node.get("children", ()) if isinstance(child, dict)]
+    children = _children(node)
     if node["type"] in _CHAINS or node["type"] in ("flatten", "slice"):
         children = children[:1]
     for child in children:

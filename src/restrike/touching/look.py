@@ -15,6 +15,7 @@ from restrike.model import cost
 from restrike.model.plan import Estimate, Items, PlanWarning, TouchPlanData
 from restrike.model.selection import KeyList, KeyQuery, Scan, Selection, projected, strands
 from restrike.model.table import TableInfo, canonical_key
+from restrike.model.text import printable
 from restrike.selecting.count import Count, count
 from restrike.selecting.keyfile import KeyFile
 from restrike.selecting.pages import pages
@@ -29,6 +30,7 @@ SAMPLE_STRANDS = 10
 SAMPLE_PAGES = 3
 SHOWN_KEYS = 5
 SHOWN_RUNS = 5
+MAX_NAME_CHARS = 64
 EXAMINED_ITEMS = 5  # on which the consumers' filters are tried
 SAFE_READERS = 1  # known readers of a shard that leave room for one more
 
@@ -168,7 +170,11 @@ class Look:
         names = Counter(str(value["S"]) for value in held if value != self._mine)
         if not names:
             return {}
-        told = ", ".join(f"{_shown(name)} ({number:,})" for name, number in names.most_common(SHOWN_RUNS))
+        # Whatever an item holds there, it must not write commands to the terminal.
+        told = ", ".join(
+            f"{printable(name, most=MAX_NAME_CHARS, keep='')} ({number:,})"
+            for name, number in names.most_common(SHOWN_RUNS)
+        )
         told += ", …" if len(names) > SHOWN_RUNS else ""
         text = f"{names.total():,} of {len(items):,} sampled items bear the names of other runs: {told}. "
         if self._request.again:
@@ -303,8 +309,3 @@ class Look:
             return dynamodb.time_to_live_attribute(self._aws, self._table.name)
         except AwsError:
             return None  # only a warning is lost
-
-
-def _shown(name: str) -> str:
-    """A name out of an item: whatever it is, it must not write to the terminal's own commands."""
-    return name if name.isprintable() and len(name) <= 64 else f"{ascii(name[:64])[1:-1]}…"

@@ -205,9 +205,6 @@ class TouchPlan(Planned[TouchPlanData]):
             self._spool.cleanup()
             self._spool = None
 
-    def __del__(self) -> None:
-        self.discard()
-
 
 def _silent(_: object) -> None:
     """No progress wanted."""
