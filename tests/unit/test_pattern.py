@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -240,6 +241,10 @@ def test_images_may_stay_raw_where_roots_do_not_name_them() -> None:
         (status({"suffix": {"equals-ignore-case": "x"}}), "status.S.suffix.equals-ignore-case: suffix ignoring case"),
         ([{"eventID": [str(n)]} for n in range(6)], "6 patterns: an account has 5"),
         ({"eventID": ["1"], "$or": [{"eventID": ["2"]}, {"eventName": ["x"]}]}, "$or[0].eventID: the field is named"),
+        (
+            '{"eventID": ["1"], "eventID": ["2"]}',
+            "pattern 1, eventID: the field is named twice; what comes later counts",
+        ),
     ],
 )
 def test_notes(pattern: Any, note: str) -> None:
@@ -254,6 +259,66 @@ def test_of_a_field_named_twice_the_later_counts() -> None:
     criteria = compile_criteria({"eventID": ["1"], "$or": [{"eventID": ["2"]}, {"eventName": ["x"]}]})
     assert criteria.matches({"eventID": "2"})
     assert not criteria.matches({"eventID": "1"})
+
+
+BOTH = (
+    '{"dynamodb": {"NewImage": {"status": {"S": ["a"]}}}, "dynamodb": {"OldImage": {"status": {"S": ["b"]}}}}',
+    '{"dynamodb": {"NewImage": {"status": {"S": ["a"]}}, "OldImage": {"status": {"S": ["b"]}}}}',
+)
+
+
+@pytest.mark.parametrize("shape", [str, lambda text: [text], lambda text: {"Filters": [{"Pattern": text}]}])
+@pytest.mark.parametrize("pattern", BOTH)
+def test_a_key_that_is_repeated_counts_both_times(pattern: str, shape: Callable[[str], Any]) -> None:
+    criteria = compile_criteria(shape(pattern))
+    for new_status, old_status in (("a", "b"), ("zzz", "b"), ("a", "zzz")):
+        images = {"NewImage": {"status": {"S": new_status}}, "OldImage": {"status": {"S": old_status}}}
+        assert criteria.matches({"dynamodb": images}) is (new_status == "a" and old_status == "b")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "passing", "dropped"),
+    [
+        # Of one path the later, at whatever depth and between whatever else.
+        ('{"a": ["1"], "b": ["x"], "a": ["2"]}', [{"a": "2", "b": "x"}], [{"a": "1", "b": "x"}, {"a": "2"}]),
+        ('{"a": {"b": ["1"]}, "a": {"b": ["2"], "c": ["3"]}}', [{"a": {"b": "2", "c": "3"}}], [{"a": {"b": "2"}}]),
+        ('{"a": ["1"], "a": {"b": ["2"]}}', [{"a": ["1", {"b": "2"}]}], [{"a": "1"}, {"a": {"b": "2"}}]),
+        # Alternatives of alternatives.
+        (
+            '{"$or": [{"a": ["1"]}, {"a": ["2"]}], "$or": [{"b": ["1"]}, {"b": ["2"]}]}',
+            [{"a": "1", "b": "2"}, {"a": "2", "b": "1"}],
+            [{"a": "1"}, {"b": "2"}],
+        ),
+        ('{"$or": [{"a": ["1"]}, {"b": ["1"]}], "a": ["2"]}', [{"a": "2"}, {"a": "2", "b": "1"}], [{"a": "1"}]),
+    ],
+)
+def test_of_what_is_repeated(pattern: str, passing: list[dict[str, Any]], dropped: list[dict[str, Any]]) -> None:
+    criteria = compile_criteria(pattern)
+    assert all(map(criteria.matches, passing))
+    assert not any(map(criteria.matches, dropped))
+
+
+SIZE, NUMBER = ("dynamodb", "SizeBytes"), ("dynamodb", "SequenceNumber")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ({"eventName": ["MODIFY"]}, True),
+        ({"eventName": ["INSERT"]}, False),
+        ({"dynamodb": {"SizeBytes": [300]}}, None),
+        ({"dynamodb": {"SizeBytes": [301]}}, None),
+        ({"dynamodb": {"SizeBytes": [{"exists": True}]}}, True),
+        ({"dynamodb": {"SizeBytes": [{"exists": False}]}}, None),
+        ({"eventName": ["INSERT"], "dynamodb": {"SizeBytes": [300]}}, False),
+        ({"eventName": ["MODIFY"], "dynamodb": {"SizeBytes": [300]}}, None),
+        ({"$or": [{"dynamodb": {"SizeBytes": [1]}}, {"eventName": ["MODIFY"]}]}, True),
+        ({"$or": [{"dynamodb": {"SizeBytes": [1]}}, {"eventName": ["INSERT"]}]}, None),
+        ([{"dynamodb": {"SizeBytes": [1]}, "eventName": ["INSERT"]}, {"eventName": ["REMOVE"]}], False),
+    ],
+)
+def test_what_depends_on_a_value_that_nobody_knows_is_not_told(pattern: Any, expected: bool | None) -> None:
+    assert compile_criteria(pattern).matches_whatever(RECORD, frozenset({SIZE, NUMBER})) is expected
 
 
 def test_the_largest_pattern_and_the_most_patterns() -> None:
@@ -279,6 +344,7 @@ N_S = "pattern 1, dynamodb.NewImage.status.S"
         ([{"eventName": ["x"]}] * 11, "11 filter patterns: Lambda takes at most 10"),
         ([{"a": ["x"]}, {"a": ["x" * 4100]}], "pattern 2: 4,110 characters"),
         ([json.dumps({"a": ["x"]}) + " " * 4096], "pattern 1: 4,108 characters"),
+        ("{" + ", ".join(['"a": ["x"]'] * 500) + "}", "pattern 1: 5,001 characters"),
         (new(status={}), "pattern 1, dynamodb.NewImage.status: an empty object"),
         (new(status={"S": "Open"}), f"{N_S}: the value is not in an array"),
         (new(status={"S": None}), f"{N_S}: the value is not in an array"),
@@ -317,6 +383,11 @@ N_S = "pattern 1, dynamodb.NewImage.status.S"
         ({"$or": [{"a": ["x"]}, "b"]}, "pattern 1, $or[1]: an alternative of $or is an object"),
         ({"$or": [{"a": ["x"]}, {"b": "x"}]}, "pattern 1, $or[1].b: the value is not in an array"),
         ({"a": {"$or": [{"prefix": "x"}, {"b": ["x"]}]}}, "pattern 1, a.$or[0].prefix: an operator where a field"),
+        ({"$or": [{"a": {"suffix": ["x"]}}, {"b": ["x"]}]}, "pattern 1, $or[0].a.suffix: an operator where a field"),
+        ('{"a": [{"prefix": "x", "prefix": "y"}]}', "pattern 1, a: an object here holds one operator"),
+        ('{"a": [{"exists": false, "exists": false}]}', "pattern 1, a: an object here holds one operator"),
+        ('{"a": {}, "a": {"b": ["x"]}}', "pattern 1, a: an empty object"),
+        ('{"a": [NaN]}', "filter criteria: bad JSON"),
         (
             {f"f{n}": {"$or": [{"a": [1]}, {"b": [1]}]} for n in range(11)},
             "pattern 1, f9.$or: more than 1,000 combinations",

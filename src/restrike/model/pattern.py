@@ -9,6 +9,8 @@ ends in a string, number, boolean or null. Everything else follows from that:
 - Arrays vanish from a path and each element is a leaf of its own, so one element that matches is enough,
   for `anything-but` too. Two fields may not match in different elements of one array.
 - A path without a leaf satisfies `{"exists": false}` and nothing else; not `anything-but`, not `null`.
+- A pattern is read from its first character to its last. A key that stands twice in an object is read twice, so that
+  both count (Lambda's own example of AND repeats `dynamodb`); where a field's whole path comes again, the last counts.
 
 Sources: Lambda Developer Guide, *Control which events Lambda sends to your function*; the README,
 JsonRuleCompiler, Event and ACFinder of event-ruler.
@@ -25,6 +27,7 @@ import msgspec
 
 from restrike.errors import UsageError
 from restrike.model.matching import Branch, Field, Path, Test, in_order, matches
+from restrike.model.members import decode, encode, pairs
 
 DEFAULT_PATTERNS = 5
 """How many patterns a mapping may have unless AWS raised the quota."""
@@ -38,6 +41,7 @@ MAX_DEPTH = 100
 _OBJECTS = frozenset({"Keys", "NewImage", "OldImage"})
 _OPERATORS = ("equals-ignore-case", "prefix", "suffix", "anything-but", "exists", "numeric")
 _EVENTBRIDGE_ONLY = ("wildcard", "cidr")
+_OR_EXAMPLE = 'For example "$or": [{"eventName": ["INSERT"]}, {"userIdentity": {"type": ["Service"]}}].'
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
     "<": operator.lt,
@@ -65,10 +69,27 @@ class Criteria(msgspec.Struct, frozen=True):
             return True
         return matches(self.branches, record)
 
+    def matches_whatever(self, record: Mapping[str, object], unknown: frozenset[Path]) -> bool | None:
+        """The same where the record's leaves at the `unknown` paths are there, but with values that nobody knows yet.
+
+        None where it depends on them. Asked only to exist, they do.
+        """
+        if not self.branches or all(_known(branch, unknown) for branch in self.branches):
+            return self.matches(record)
+        surely = tuple(branch for branch in self.branches if _known(branch, unknown))
+        if matches(surely, record):
+            return True
+        hoped = tuple(tuple(field for field in branch if _known((field,), unknown)) for branch in self.branches)
+        return None if matches(hoped, record) else False
+
     @property
     def paths(self) -> frozenset[Path]:
         """Where a value is asked for: a record without any of them matches nothing."""
         return frozenset(field.path for branch in self.branches for field in branch if not field.absent)
+
+
+def _known(branch: Branch, unknown: frozenset[Path]) -> bool:
+    return all(field.test is _is_there or field.path not in unknown for field in branch)
 
 
 def compile_criteria(criteria: Mapping[str, object] | Sequence[object] | str | bytes) -> Criteria:
@@ -96,7 +117,7 @@ def compile_criteria(criteria: Mapping[str, object] | Sequence[object] | str | b
 def _patterns(criteria: object) -> list[object]:
     """The single patterns of whatever shape the criteria came in."""
     if isinstance(criteria, str | bytes):
-        criteria = _decode(criteria, "filter criteria")
+        criteria = decode(criteria, "filter criteria")
     if isinstance(criteria, Mapping):
         if not criteria:  # `--filter-criteria "{}"` is how the AWS CLI takes the filters off a mapping
             return []
@@ -112,13 +133,6 @@ def _patterns(criteria: object) -> list[object]:
     if isinstance(criteria, list | tuple):
         return list(criteria)
     raise UsageError("filter criteria are a JSON object or a list of them", 'For example {"eventName": ["INSERT"]}.')
-
-
-def _decode(text: str | bytes, what: str) -> object:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as e:
-        raise UsageError(f"{what}: bad JSON: {e}", "Check quotes and escapes of the JSON.") from None
 
 
 class _At(NamedTuple):
@@ -154,14 +168,17 @@ def _compile(at: _At, pattern: object) -> list[Branch]:
     if isinstance(pattern, bytes):
         pattern = pattern.decode(errors="replace")
     if isinstance(pattern, str | Mapping):
-        text = pattern if isinstance(pattern, str) else msgspec.json.encode(pattern, enc_hook=repr).decode()
+        try:
+            text = pattern if isinstance(pattern, str) else encode(pattern).decode()
+        except RecursionError:
+            raise _too_deep(at) from None
         if len(text) > MAX_PATTERN_CHARS:
             raise at.error(
                 f"{len(text):,} characters, and Lambda takes at most {MAX_PATTERN_CHARS:,}",
                 "Split it: patterns are alternatives of each other.",
             )
     if isinstance(pattern, str):
-        pattern = _decode(pattern, str(at))
+        pattern = decode(pattern, str(at))
     if not isinstance(pattern, Mapping):
         raise at.error("the pattern is not an object", 'For example {"eventName": ["INSERT"]}.')
     branches: list[dict[Path, Field]] = [{}]
@@ -169,41 +186,43 @@ def _compile(at: _At, pattern: object) -> list[Branch]:
     return [in_order(branch.values()) for branch in branches]
 
 
-def _object(at: _At, node: Mapping[str, object], branches: list[dict[Path, Field]]) -> None:
+def _object(at: _At, node: Mapping[str, object], branches: list[dict[Path, Field]], *, in_or: bool = False) -> None:
     if not node:
         raise at.error("an empty object", "Leave it out, or say which of its fields to look at.")
     if len(at.path) > MAX_DEPTH:
-        raise UsageError(f"{at.label}: nested more than {MAX_DEPTH} deep", "DynamoDB itself nests 32 deep.")
-    for name, value in node.items():
+        raise _too_deep(at)
+    for name, value in pairs(node):
         here = at.field(name)
         if name == "$or":
             _or(at, value, branches)
+        elif in_or and (name in _OPERATORS or name in _EVENTBRIDGE_ONLY):
+            raise here.error("an operator where a field name belongs", _OR_EXAMPLE)
         elif isinstance(value, Mapping):
-            _object(here, value, branches)
+            _object(here, value, branches, in_or=in_or)
         elif isinstance(value, list | tuple):
             field = _leaf(here, value)
             if any(field.path in branch for branch in branches):
-                here.note("the field is named inside and outside of $or; the one that comes later counts")
+                here.note("the field is named twice; what comes later counts")
             for branch in branches:
                 branch[field.path] = field
         else:
             raise here.error("the value is not in an array", f"Write [{_show(value)}].")
 
 
+def _too_deep(at: _At) -> UsageError:
+    return UsageError(f"{at.label}: nested more than {MAX_DEPTH} deep", "DynamoDB itself nests 32 deep.")
+
+
 def _or(at: _At, value: object, branches: list[dict[Path, Field]]) -> None:
-    example = 'For example "$or": [{"eventName": ["INSERT"]}, {"userIdentity": {"type": ["Service"]}}].'
     if not isinstance(value, list | tuple) or len(value) < 2:
-        raise at.syntax("$or").error("$or takes an array of two or more objects", example)
+        raise at.syntax("$or").error("$or takes an array of two or more objects", _OR_EXAMPLE)
     forked: list[dict[Path, Field]] = []
     for n, alternative in enumerate(value):
         here = at.syntax(f"$or[{n}]")
         if not isinstance(alternative, Mapping):
-            raise here.error("an alternative of $or is an object", example)
-        for name in alternative:
-            if name in _OPERATORS or name in _EVENTBRIDGE_ONLY:
-                raise here.syntax(name).error("an operator where a field name belongs", example)
+            raise here.error("an alternative of $or is an object", _OR_EXAMPLE)
         fork = [dict(branch) for branch in branches]
-        _object(here, alternative, fork)
+        _object(here, alternative, fork, in_or=True)
         forked += fork
         if len(forked) > MAX_BRANCHES:
             raise at.syntax("$or").error(f"more than {MAX_BRANCHES:,} combinations", "Use fewer alternatives.")
@@ -228,7 +247,7 @@ def _leaf(at: _At, values: Sequence[object]) -> Field:
             at.note_number()
         elif not isinstance(value, Mapping):
             raise at.error("an array inside an array", "Put the values themselves into the array.")
-        elif len(value) == 1 and value.get("exists") is False:
+        elif len(pairs(value)) == 1 and value.get("exists") is False:
             absent = True
         else:
             tests.append(_operator(at, value))
@@ -241,16 +260,16 @@ def _leaf(at: _At, values: Sequence[object]) -> Field:
 
 
 def _operator(at: _At, node: Mapping[str, object]) -> Test:
-    if len(node) != 1:
+    if len(pairs(node)) != 1:
         raise at.error("an object here holds one operator", f"One of {', '.join(_OPERATORS)}.")
-    ((name, operand),) = node.items()
+    ((name, operand),) = pairs(node)
     here = at.syntax(name)
     if name == "equals-ignore-case":
         return _ignore_case(_string(here, operand))
     if name in ("prefix", "suffix"):
         if not isinstance(operand, Mapping):
             return _affix(name, _string(here, operand))
-        if set(operand) != {"equals-ignore-case"}:
+        if [name for name, _ in pairs(operand)] != ["equals-ignore-case"]:
             raise here.error(f"{name} takes a string or equals-ignore-case", f'Write {{"{name}": "x"}}.')
         inner = here.syntax("equals-ignore-case")
         inner.note(f"{name} ignoring case is EventBridge's; Lambda's table of operators lacks it")
@@ -261,7 +280,7 @@ def _operator(at: _At, node: Mapping[str, object]) -> Test:
     if name == "exists":
         if operand is not True:  # a lone `false` is no test of a value: _leaf has taken it out
             raise here.error("exists takes true or false", 'Write {"exists": true}.')
-        return lambda _: True
+        return _is_there
     if name == "numeric":
         return _numeric(here, operand)
     raise _unknown(here, name)
@@ -285,9 +304,9 @@ def _string(at: _At, operand: object) -> str:
 def _anything_but(at: _At, operand: object) -> Test:
     """The test for what `anything-but` excludes."""
     if isinstance(operand, Mapping):
-        if len(operand) != 1:
+        if len(pairs(operand)) != 1:
             raise at.error("an object here holds one operator", 'For example {"prefix": "x"}.')
-        ((name, inner),) = operand.items()
+        ((name, inner),) = pairs(operand)
         here = at.syntax(name)
         if name not in ("prefix", "suffix", "equals-ignore-case"):
             raise _unknown(here, name)
@@ -329,7 +348,7 @@ def _numeric(at: _At, operand: object) -> Test:
 
 
 def _show(value: object) -> str:
-    text = msgspec.json.encode(value, enc_hook=repr).decode()
+    text = encode(value).decode()
     return text if len(text) <= 40 else text[:39] + "…"
 
 
@@ -345,6 +364,8 @@ def _any_of(
     Numbers are equal by value (300, 300.0, 3e2), as in event-ruler; the guides of Lambda and EventBridge say
     by their text. In a stream record the only numbers are SizeBytes and ApproximateCreationDateTime.
     """
+    if _is_there in tests:
+        return _is_there
 
     def test(value: object) -> bool:
         if isinstance(value, str):
@@ -359,6 +380,10 @@ def _any_of(
         return any(each(value) for each in tests)
 
     return test
+
+
+def _is_there(_: object) -> bool:
+    return True
 
 
 def _ignore_case(text: str) -> Test:
