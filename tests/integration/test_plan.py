@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -21,8 +16,7 @@ from tests.acceptance import command
 from tests.integration import tables
 from tests.integration.tables import Index, Table, numbers, run_name, touch, until
 from tests.servers.faults import ServerError, faulty
-
-LOCAL_ACCOUNT = "000000000000"
+from tests.servers.lambda_api import KEY_ARN, LOCAL_ACCOUNT, mapping, stub_lambda
 
 
 @pytest.fixture(scope="module")
@@ -305,69 +299,6 @@ def test_settings_do_and_what_is_selected_does_not(orders: Table) -> None:
 # ── consumers ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class StubLambda:
-    """A Lambda that knows ListEventSourceMappings; `asked` holds the stream ARNs that it was asked for."""
-
-    def __init__(self, url: str, mappings: list[dict[str, Any]], denied: bool) -> None:
-        self.url = url
-        self.mappings = mappings
-        self.denied = denied
-        self.asked: list[str] = []
-
-    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
-        parts = urlsplit(path)
-        query = parse_qs(parts.query)
-        assert parts.path.rstrip("/") == "/2015-03-31/event-source-mappings"
-        self.asked.append(query["EventSourceArn"][0])
-        if self.denied:
-            return 403, {"Message": "User is not authorized"}
-        # One mapping a page: whoever asks has to follow the marker.
-        position = int(query.get("Marker", ["0"])[0])
-        page: dict[str, Any] = {"EventSourceMappings": self.mappings[position : position + 1]}
-        if position + 1 < len(self.mappings):
-            page["NextMarker"] = str(position + 1)
-        return 200, page
-
-
-@contextmanager
-def stub_lambda(*mappings: dict[str, Any], denied: bool = False) -> Iterator[StubLambda]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = stub.answer(self.path)
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            if status == 403:
-                self.send_header("X-Amzn-ErrorType", "AccessDeniedException")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
-            """Tests are quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    stub = StubLambda(f"http://127.0.0.1:{server.server_address[1]}", list(mappings), denied)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield stub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def mapping(name: str, *patterns: dict[str, Any], state: str = "Enabled") -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "UUID": f"uuid-{name}",
-        "FunctionArn": f"arn:aws:lambda:us-east-1:{LOCAL_ACCOUNT}:function:{name}",
-        "State": state,
-    }
-    if patterns:
-        found["FilterCriteria"] = {"Filters": [{"Pattern": json.dumps(pattern)} for pattern in patterns]}
-    return found
-
-
 OPEN = {"dynamodb": {"NewImage": {"status": {"S": ["open"]}}}}
 SHIPPED = {"dynamodb": {"NewImage": {"status": {"S": ["shipped"]}}}}
 EVEN = {"dynamodb": {"Keys": {"sk": {"N": ["0", "2"]}}}}
@@ -408,6 +339,66 @@ def test_what_each_consumer_will_see(orders: Table, monkeypatch: pytest.MonkeyPa
     assert "7 readers are known already" in plan.verify_why
 
 
+def test_a_filter_under_a_key_of_the_customers_is_asked_for(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list shows null for it, as for none."""
+    kept = {"KMSKeyArn": KEY_ARN}
+    mappings = [
+        mapping("shipped", SHIPPED, **kept),
+        mapping("open", OPEN, **kept),
+        mapping("unfiltered", **kept),
+        mapping("undecryptable", **kept, FilterCriteriaError={"ErrorCode": "KMSAccessDenied", "Message": "no key"}),
+        mapping("plain", OPEN),
+    ]
+    with stub_lambda(*mappings) as stub:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
+        seen = {each.name.split()[0]: each for each in plan_of(orders, partition_key="p0").consumers}
+    assert {name: each.fires for name, each in seen.items()} == {
+        "shipped": False,
+        "open": True,
+        "unfiltered": True,
+        "undecryptable": None,
+        "plain": True,
+    }
+    assert seen["undecryptable"].why == "has a filter that cannot be read: no key"
+    assert stub.gotten == ["shipped", "open", "unfiltered", "undecryptable"]
+
+
+def test_a_filter_that_may_not_be_asked_for_is_unknown(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    mappings = [mapping("kept", SHIPPED, KMSKeyArn=KEY_ARN), mapping("plain", OPEN)]
+    with stub_lambda(*mappings, denied=("GetEventSourceMapping",)) as stub:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
+        kept, plain = plan_of(orders, partition_key="p0").consumers
+    assert (kept.fires, plain.fires) == (None, True)
+    assert "access denied (lambda:GetEventSourceMapping" in kept.why
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fires", "told"),
+    [
+        ({"dynamodb": {"SizeBytes": [{"numeric": [">", 1_000]}]}}, None, "asks for dynamodb.SizeBytes"),
+        (
+            {"dynamodb": {"SequenceNumber": [{"prefix": "9"}], **OPEN["dynamodb"]}},
+            None,
+            "asks for dynamodb.SequenceNumber",
+        ),
+        ({"eventID": [{"exists": True}]}, True, "passes"),
+        ({"dynamodb": {"ApproximateCreationDateTime": [5], **SHIPPED["dynamodb"]}}, False, "drops"),
+        ({"eventSourceARN": [{"prefix": "arn:aws:dynamodb:"}]}, True, "passes"),
+        ({"eventSourceARN": [{"prefix": "arn:aws:kinesis:"}]}, False, "drops"),
+        # As in Lambda's own example of AND: both images are asked for.
+        (f'{json.dumps(SHIPPED)[:-1]}, "dynamodb": {{"OldImage": {{"status": {{"S": ["open"]}}}}}}}}', False, "drops"),
+    ],
+)
+def test_what_only_the_record_will_tell_is_not_judged(
+    orders: Table, monkeypatch: pytest.MonkeyPatch, pattern: dict[str, Any] | str, fires: bool | None, told: str
+) -> None:
+    with stub_lambda(mapping("one", pattern)) as stub:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
+        (consumer,) = plan_of(orders, partition_key="p0").consumers
+    assert consumer.fires is fires
+    assert told in consumer.why
+
+
 def test_one_reader_leaves_room_for_the_proof(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     with stub_lambda(mapping("one"), mapping("off", state="Disabled")) as stub:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
@@ -417,7 +408,7 @@ def test_one_reader_leaves_room_for_the_proof(orders: Table, monkeypatch: pytest
 
 
 def test_consumers_that_may_not_be_listed_are_a_line(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    with stub_lambda(denied=True) as stub:
+    with stub_lambda(denied=("ListEventSourceMappings",)) as stub:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
         plan = plan_of(orders, partition_key="p0")
         shown = command.restrike(*words(orders, "--partition-key", "p0", run="r"))

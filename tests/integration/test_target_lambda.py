@@ -18,11 +18,13 @@ from restrike.aws.lambda_ import MAX_EVENT_BYTES, event_source_mappings, functio
 from restrike.aws.session import Aws
 from restrike.aws.wire import _kept_alive
 from restrike.errors import AccessDenied, BadCredentials, NotFound, RestrikeError, UsageError
+from restrike.model.plan import ReplayPlanData
 from restrike.model.record import Fidelity, event
-from restrike.replaying.mapping import mapping_settings
+from restrike.replaying.mapping import mapping_of, mapping_settings
 from restrike.targets import Answer
 from restrike.targets.lambda_.target import MARGIN_S, LambdaTarget
 from tests.change_records import STREAM_ARN, make_record
+from tests.servers.lambda_api import KEY_ARN, StubLambda, mapping, stub_lambda
 from tests.servers.lambda_stub import Act, Hang, LambdaStub, Reset, Say, lambda_stub, refuse
 from tests.servers.ministack import MiniStack
 
@@ -156,13 +158,14 @@ def test_the_settings_of_a_mapping_are_read_off_the_service(at_ministack: MiniSt
         FilterCriteria={"Filters": [{"Pattern": '{"eventName":["INSERT"]}'}]},
     )
     mappings = event_source_mappings(Aws(), stream)
-    settings = mapping_settings(function_name(f"{name}:live"), mappings)
-    assert settings is not None
+    chosen = mapping_of(function_name(f"{name}:live"), mappings)
+    assert chosen is not None
+    settings = mapping_settings(chosen)
     assert (settings.uuid, settings.live, settings.batch_size, settings.parallel) == (created["UUID"], False, 25, 4)
     assert (settings.bisect, settings.retries, settings.report_batch_item_failures) == (True, 2, True)
     assert settings.filter_criteria == {"Filters": [{"Pattern": '{"eventName":["INSERT"]}'}]}
     with pytest.raises(UsageError) as caught:
-        mapping_settings(function_name(name), mappings)
+        mapping_of(function_name(name), mappings)
     assert f"{name}:live" in caught.value.hint
 
 
@@ -189,6 +192,104 @@ def test_a_plan_warns_of_the_functions_concurrency_and_of_its_live_mapping(
     few = warned(2)
     assert "concurrency" not in few
     assert created["UUID"] in few["mapping-is-live"]
+
+
+# ------------------------------------------------------------------------------------- as AWS tells of a function
+
+
+INSERTS = {"eventName": ["INSERT"]}
+
+
+def planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stub: StubLambda, to: str = "orders", **options: Any
+) -> ReplayPlanData:
+    source = tmp_path / "records.jsonl"
+    source.write_bytes(b"\n".join(make_record(n).raw for n in range(4)))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
+    return restrike.replay(f"jsonl:{source}", f"lambda:{to}", ledger=str(tmp_path / "l.db"), **options).data
+
+
+def test_a_mappings_filter_under_a_key_of_the_customers_filters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stub_lambda(mapping("orders", {"eventName": ["REMOVE"]}, KMSKeyArn=KEY_ARN)) as stub:
+        data = planned(tmp_path, monkeypatch, stub)
+    assert (data.filters, data.records.count, stub.gotten) == ("the mapping's FilterCriteria", 0, ["orders"])
+
+
+@pytest.mark.parametrize(
+    ("hidden", "denied", "why"),
+    [
+        ({}, ("GetEventSourceMapping",), "access denied (lambda:GetEventSourceMapping"),
+        ({"FilterCriteriaError": {"ErrorCode": "KMSAccessDeniedException", "Message": "no key"}}, (), "no key"),
+    ],
+)
+def test_a_filter_that_nobody_can_read_is_not_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hidden: dict[str, Any], denied: tuple[str, ...], why: str
+) -> None:
+    found = mapping("orders", BatchSize=2, KMSKeyArn=KEY_ARN, **hidden)
+    with stub_lambda(found, denied=denied) as stub:
+        with pytest.raises(UsageError) as caught:
+            planned(tmp_path, monkeypatch, stub)
+        assert why in caught.value.message
+        assert "--pattern" in caught.value.hint
+        asked = len(stub.gotten)
+        data = planned(tmp_path, monkeypatch, stub, pattern=json.dumps(INSERTS))
+        assert len(stub.gotten) == asked, "whoever gives the filter needs no other"
+    assert (data.invocations, data.records.count) == (2, 4)
+
+
+def test_a_run_that_goes_on_has_its_filter_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on with what was planned, also where the filter may no longer be read."""
+    found = mapping("orders", INSERTS, KMSKeyArn=KEY_ARN)
+    with stub_lambda(found) as stub:
+        source = tmp_path / "records.jsonl"
+        source.write_bytes(b"\n".join(make_record(n).raw for n in range(4)))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
+        ledger = str(tmp_path / "l.db")
+        plan = restrike.replay(f"jsonl:{source}", "lambda:orders", ledger=ledger, run="r", limit=1)
+        assert plan.execute().state == "LIMITED"
+        stub.denied = frozenset({"GetEventSourceMapping"})
+        again = restrike.resume("r", ledger=ledger)
+    assert isinstance(again.data, ReplayPlanData)
+    assert again.data.filters == "the mapping's FilterCriteria"
+
+
+@pytest.mark.parametrize(
+    ("function", "to", "message", "hint"),
+    [
+        (
+            {"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}},
+            "orders",
+            "isolates its tenants",
+            "name the function that is mapped",
+        ),
+        ({"DurableConfig": {"ExecutionTimeout": 60}}, "orders", "is a durable function", "lambda:orders:$LATEST"),
+    ],
+)
+def test_a_function_whose_invocations_would_all_fail_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: dict[str, Any], to: str, message: str, hint: str
+) -> None:
+    with stub_lambda(function=function) as stub, pytest.raises(UsageError) as caught:
+        planned(tmp_path, monkeypatch, stub, to)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("function", "to", "code", "longest_s"),
+    [
+        ({"Timeout": 5_400, "CapacityProviderConfig": {}}, "orders", "shorter-timeout", 900),
+        ({"DurableConfig": {"ExecutionTimeout": 60}}, "orders:live", "durable", 3),
+    ],
+)
+def test_what_a_synchronous_invocation_does_otherwise_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: dict[str, Any], to: str, code: str, longest_s: int
+) -> None:
+    with stub_lambda(function=function) as stub:
+        data = planned(tmp_path, monkeypatch, stub, to, parallel=1)
+    assert code in {warning.code for warning in data.warnings}
+    assert (data.invocations, data.longest_s) == (1, longest_s)
 
 
 # -------------------------------------------------------------------------------------------- one that misbehaves

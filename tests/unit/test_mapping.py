@@ -8,7 +8,7 @@ import pytest
 
 from restrike.aws.lambda_ import function_name
 from restrike.errors import UsageError
-from restrike.replaying.mapping import MappingSettings, mapping_settings
+from restrike.replaying.mapping import MappingSettings, mapping_of, mapping_settings
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:orders"
 
@@ -32,14 +32,14 @@ def mapping(qualifier: str = "", **members: Any) -> dict[str, Any]:
 
 
 def settings(name: str, *mappings: dict[str, Any], **options: bool) -> MappingSettings:
-    found = mapping_settings(function_name(name), mappings, **options)
+    found = mapping_of(function_name(name), mappings)
     assert found is not None
-    return found
+    return mapping_settings(found, **options)
 
 
 def refusal(name: str, *mappings: dict[str, Any]) -> UsageError:
     with pytest.raises(UsageError) as caught:
-        mapping_settings(function_name(name), mappings)
+        settings(name, *mappings)
     return caught.value
 
 
@@ -49,6 +49,7 @@ def test_lambdas_defaults_are_taken_over_but_for_endless_retries() -> None:
         target=function_name(ARN),
         state="Enabled",
         live=True,
+        kept_s=86_400,
         batch_size=100,
         parallel=1,
         retries=5,
@@ -93,7 +94,22 @@ def test_what_is_absent_has_its_default() -> None:
 def test_a_live_mapping_is_told_and_how_to_pause_it(state: str, live: bool) -> None:
     found = settings("orders", mapping(State=state))
     assert (found.state, found.live) == (state, live)
-    assert found.pause_command == "aws lambda update-event-source-mapping --uuid uuid --no-enabled"
+    waits = 'wait until this says "Disabled": aws lambda get-event-source-mapping --uuid uuid --query State.'
+    assert waits in found.how_to_pause
+    assert ("update-event-source-mapping --uuid uuid --no-enabled" in found.how_to_pause) is (state != "Disabling")
+
+
+@pytest.mark.parametrize(
+    ("age_s", "told"),
+    [
+        (-1, "older than 24 hours by then is lost"),
+        (None, "older than 24 hours by then is lost"),
+        (604_800, "older than 24 hours by then is lost"),
+        (7_200, "older than 7,200 s (its MaximumRecordAgeInSeconds) by then is lost"),
+    ],
+)
+def test_a_pause_that_is_too_long_loses_records(age_s: int | None, told: str) -> None:
+    assert told in settings("orders", mapping(MaximumRecordAgeInSeconds=age_s)).how_to_pause
 
 
 @pytest.mark.parametrize(
@@ -122,8 +138,8 @@ def test_latest_and_unqualified_are_the_same(name: str, qualifier: str) -> None:
     ["other", "orders:other", "orders2", ARN.replace("12345678", "87654321"), ARN.replace("us-east", "eu-west")],
 )
 def test_a_function_that_is_not_mapped_has_no_settings(name: str) -> None:
-    assert mapping_settings(function_name(name), [mapping(), mapping(":live")]) is None
-    assert mapping_settings(function_name(name), []) is None
+    assert mapping_of(function_name(name), [mapping(), mapping(":live")]) is None
+    assert mapping_of(function_name(name), []) is None
 
 
 def test_a_bare_name_is_refused_where_an_alias_is_mapped() -> None:
@@ -146,7 +162,7 @@ def test_two_of_one_qualifier_are_refused() -> None:
 
 def test_one_that_is_being_deleted_does_not_count() -> None:
     assert settings("orders", mapping(":old", State="Deleting"), mapping()).uuid == "uuid"
-    assert mapping_settings(function_name("orders"), [mapping(State="Deleting")]) is None
+    assert mapping_of(function_name("orders"), [mapping(State="Deleting")]) is None
 
 
 def test_a_tumbling_window_is_refused() -> None:
@@ -158,4 +174,28 @@ def test_a_tumbling_window_is_refused() -> None:
 def test_a_filter_that_cannot_be_read_is_not_taken_for_none() -> None:
     hidden = mapping(FilterCriteriaError={"ErrorCode": "KMSAccessDeniedException", "Message": "no key"})
     assert "no key" in refusal("orders", hidden).message
-    assert settings("orders", hidden, own_pattern=True).filter_criteria is None
+    assert settings("orders", hidden, filters=False).filter_criteria is None
+
+
+@pytest.mark.parametrize(
+    "text", ["orders:$LATEST.PUBLISHED", "orders.v2", "orders.v2:live", f"{ARN}:$LATEST.PUBLISHED"]
+)
+def test_names_that_lambda_allows(text: str) -> None:
+    assert str(function_name(text)) == text
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [ARN.replace("orders", "other.v2"), f"{ARN}:$LATEST.NEXT", "arn:aws:lambda:us-east-1:1:new-form/of/an:arn", ""],
+)
+def test_an_arn_of_another_form_stops_nothing(arn: str) -> None:
+    """It is another mapping's, and whoever plans has nothing to do with it."""
+    other = mapping(FunctionArn=arn, UUID="other")
+    assert settings("orders", other, mapping()).uuid == "uuid"
+    assert mapping_of(function_name("orders"), [other]) is None
+
+
+def test_a_published_version_is_named_as_it_is_mapped() -> None:
+    published = mapping(":$LATEST.PUBLISHED")
+    assert "lambda:orders:$LATEST.PUBLISHED" in refusal("orders", published).hint
+    assert settings("orders:$LATEST.PUBLISHED", published).uuid == "uuid:$LATEST.PUBLISHED"

@@ -12,7 +12,7 @@ import msgspec
 
 from restrike.aws.session import Aws, ask
 from restrike.aws.wire import Channel, Reply
-from restrike.errors import UsageError
+from restrike.errors import AccessDenied, AwsError, UsageError
 
 MAX_MAPPINGS = 1_000
 MAX_EVENT_BYTES = 6 * 1024 * 1024 - 1
@@ -23,13 +23,14 @@ Lambda refuses more with "Request must be smaller than 6291456 bytes for the Inv
 """
 MAX_ANSWER_BYTES = 6_291_556
 MAX_CLIENT_CONTEXT_BYTES = 3_583
-LONGEST_TIMEOUT_S = 900
-"""The longest that a function may be allowed to take."""
+LONGEST_SYNCHRONOUS_S = 900
+"""The longest that a function may take when it is invoked synchronously. On Lambda Managed Instances a mapping may let
+it work for 5,400 s."""
 
 _FUNCTION = re.compile(
     r"(?:arn:(?P<partition>aws[a-z-]*):lambda:(?P<region>[a-z0-9-]+):(?P<owner>\d{12}):function:|(?P<account>\d{12}):function:)?"
-    r"(?P<name>[A-Za-z0-9_-]{1,64})"
-    r"(?::(?P<qualifier>\$LATEST|[A-Za-z0-9_-]{1,128}))?"
+    r"(?P<name>[A-Za-z0-9_.-]{1,140})"
+    r"(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[A-Za-z0-9_-]{1,128}))?"
 )
 
 
@@ -74,6 +75,15 @@ def function_name(text: str) -> FunctionName:
     )
 
 
+def mapped_function(mapping: Mapping[str, Any]) -> FunctionName:
+    """The function that a mapping invokes. An ARN of a form that is not known here is taken as it is."""
+    arn = str(mapping.get("FunctionArn", ""))
+    try:
+        return function_name(arn)
+    except UsageError:
+        return FunctionName(arn)
+
+
 def event_source_mappings(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
     """The event source mappings that read that stream, in this account and Region, as Lambda describes them."""
     client = aws.client("lambda")
@@ -88,12 +98,48 @@ def event_source_mappings(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
     return found
 
 
+def with_filter(aws: Aws, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mapping as the list has it, with the filter that the list may leave out.
+
+    Where a filter is encrypted under a key of the customer's (KMSKeyArn), the list shows null, and no error:
+    GetEventSourceMapping shows it to who may use the key. What that cannot show is told as FilterCriteriaError.
+    (Lambda Developer Guide, *Encryption of filter criteria*.)
+    """
+    if mapping.get("FilterCriteria") or not mapping.get("KMSKeyArn"):
+        return mapping
+    try:
+        answer = ask(aws.client("lambda"), "GetEventSourceMapping", UUID=str(mapping.get("UUID")))
+    except AccessDenied:
+        text = "access denied (lambda:GetEventSourceMapping, and kms:Decrypt on its key)"
+        return {**mapping, "FilterCriteriaError": {"Message": text}}
+    except (AwsError, UsageError) as error:
+        return {**mapping, "FilterCriteriaError": {"Message": error.message}}
+    shown = {member: answer.get(member) for member in ("FilterCriteria", "FilterCriteriaError")}
+    return {**mapping, **shown}
+
+
+def unreadable_filter(mapping: Mapping[str, Any]) -> str | None:
+    """Why the mapping's filter cannot be read; None where it can, or there is none."""
+    problem = mapping.get("FilterCriteriaError")
+    return str(problem.get("Message") or problem.get("ErrorCode") or "Lambda does not say why") if problem else None
+
+
 class FunctionInfo(msgspec.Struct, frozen=True):
-    """What GetFunctionConfiguration says, as far as a replay needs it."""
+    """What GetFunctionConfiguration says, as far as a replay needs it.
+
+    `durable`: it is invoked by a version or an alias alone. `per_tenant`: each invocation names a tenant.
+    """
 
     arn: str
     timeout_s: int
     version: str = "$LATEST"
+    durable: bool = False
+    per_tenant: bool = False
+
+    @property
+    def longest_s(self) -> int:
+        """How long a synchronous invocation takes at most."""
+        return min(self.timeout_s, LONGEST_SYNCHRONOUS_S)
 
 
 async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
@@ -106,6 +152,8 @@ async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
         arn=answer.get("FunctionArn", ""),
         timeout_s=answer.get("Timeout", 3),
         version=answer.get("Version", "$LATEST"),
+        durable=bool(answer.get("DurableConfig")),
+        per_tenant=bool(answer.get("TenancyConfig")),
     )
 
 

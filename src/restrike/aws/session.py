@@ -159,6 +159,7 @@ _ALWAYS_THERE = {
     "ListStreams": "Streams",
     "ListTables": "TableNames",
     "ListEventSourceMappings": "EventSourceMappings",
+    "GetEventSourceMapping": "UUID",
     "GetFunctionConfiguration": "FunctionArn",
     "GetAccountSettings": "AccountLimit",
 }

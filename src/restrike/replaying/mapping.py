@@ -7,12 +7,16 @@ from typing import Any
 
 import msgspec
 
-from restrike.aws.lambda_ import FunctionName, function_name
+from restrike.aws.lambda_ import FunctionName, mapped_function, unreadable_filter
 from restrike.errors import UsageError
 
 DEFAULT_BATCH_SIZE = 100
 DEFAULT_RETRIES = 5
 """Where the mapping tries for ever (−1, its default): a replay gives up, puts aside what failed, and goes on."""
+
+
+STREAM_KEEPS_S = 24 * 3600
+"""So long a stream remembers a record; a mapping that is disabled for longer has lost it."""
 
 
 class MappingSettings(msgspec.Struct, frozen=True):
@@ -23,13 +27,14 @@ class MappingSettings(msgspec.Struct, frozen=True):
 
     `target` is the function as the mapping invokes it, with its qualifier. `filter_criteria` is as Lambda describes it
     (`{"Filters": [{"Pattern": …}]}`), None where nothing is filtered. `live`: the mapping delivers new records, which
-    old ones would interleave with.
+    old ones would interleave with. `kept_s` is how old a record may be when the mapping comes to deliver it.
     """
 
     uuid: str
     target: FunctionName
     state: str
     live: bool
+    kept_s: int
     batch_size: int
     parallel: int
     retries: int
@@ -38,38 +43,47 @@ class MappingSettings(msgspec.Struct, frozen=True):
     filter_criteria: Mapping[str, Any] | None
 
     @property
-    def pause_command(self) -> str:
-        """What stops the mapping from delivering; it keeps its place, and goes on with `--enabled`."""
-        return f"aws lambda update-event-source-mapping --uuid {self.uuid} --no-enabled"
+    def how_to_pause(self) -> str:
+        """What stops the mapping from delivering, when it has stopped, and by when it must go on.
+
+        Lambda takes some minutes to stop, and may deliver meanwhile; disabled, the mapping keeps its place. (Lambda
+        Developer Guide, *Using Lambda with Amazon DynamoDB*.)
+        """
+        disable = f"aws lambda update-event-source-mapping --uuid {self.uuid} --no-enabled"
+        state = f"aws lambda get-event-source-mapping --uuid {self.uuid} --query State"
+        begin = "It is being disabled" if self.state == "Disabling" else f"Pause it: {disable}. That takes minutes"
+        kept = "24 hours" if self.kept_s == STREAM_KEEPS_S else f"{self.kept_s:,} s (its MaximumRecordAgeInSeconds)"
+        lost = f"what is older than {kept} by then is lost for good"
+        return f'{begin}: wait until this says "Disabled": {state}. Enable it again (--enabled) in time: {lost}.'
 
 
-def mapping_settings(
-    name: FunctionName, mappings: Sequence[Mapping[str, Any]], *, own_pattern: bool = False
-) -> MappingSettings | None:
-    """The settings of that function's mapping, among those that ListEventSourceMappings lists for the stream.
+def mapping_of(name: FunctionName, mappings: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """That function's mapping, among those that ListEventSourceMappings lists for the stream.
 
-    None where the function is not mapped to the stream. `own_pattern`: the user gave a pattern, so that the mapping's
-    need not be readable. UsageError where it is not clear which mapping is meant (a bare name, and the mapping is on an
-    alias, or there are several), and where a replay cannot do what the mapping does (a tumbling window, a filter
-    that these credentials may not decrypt).
+    None where the function is not mapped to the stream. UsageError where it is not clear which mapping is meant: a bare
+    name, and the mapping is on an alias, or there are several.
     """
     ours = [mapping for mapping in mappings if mapping.get("State") != "Deleting" and _same_function(name, mapping)]
     if name.qualifier is not None:
-        chosen = [mapping for mapping in ours if _qualifier(_invoked(mapping)) == _qualifier(name)]
+        chosen = [mapping for mapping in ours if _qualifier(mapped_function(mapping)) == _qualifier(name)]
         if not chosen:
             return None
     else:
         chosen = ours
         if not chosen:
             return None
-        if len(chosen) > 1 or _qualifier(_invoked(chosen[0])) != _qualifier(name):
+        if len(chosen) > 1 or _qualifier(mapped_function(chosen[0])) != _qualifier(name):
             raise UsageError(_unclear(name, chosen), "Name the one you mean: " + _choices(name, chosen) + ".")
     if len(chosen) > 1:
         raise UsageError(_unclear(name, chosen), "Delete or disable all but one of them, or give every setting.")
-    return _settings(chosen[0], own_pattern)
+    return chosen[0]
 
 
-def _settings(mapping: Mapping[str, Any], own_pattern: bool) -> MappingSettings:
+def mapping_settings(mapping: Mapping[str, Any], *, filters: bool = True) -> MappingSettings:
+    """What a replay takes over from it. `filters`: its filter too, and so that must be readable (`with_filter`).
+
+    UsageError where a replay cannot do what the mapping does: a tumbling window, a filter that may not be read.
+    """
     uuid = str(mapping.get("UUID", ""))
     if mapping.get("TumblingWindowInSeconds"):
         raise UsageError(
@@ -77,20 +91,22 @@ def _settings(mapping: Mapping[str, Any], own_pattern: bool) -> MappingSettings:
             "Replay to handler:MODULE:FUNCTION or jsonl:PATH, and aggregate there.",
         )
     criteria = mapping.get("FilterCriteria")
-    if mapping.get("FilterCriteriaError") and not own_pattern:
-        problem = mapping["FilterCriteriaError"]
+    why = unreadable_filter(mapping) if filters else None
+    if why is not None:
         raise UsageError(
-            f"the filter of the mapping {uuid} cannot be read: {problem.get('Message') or problem.get('ErrorCode')}",
-            "Allow kms:Decrypt on its key, or give the filter with --pattern.",
+            f"the filter of the mapping {uuid} cannot be read: {why}",
+            "Allow lambda:GetEventSourceMapping, and kms:Decrypt on its key; or give the filter with --pattern.",
         )
+    oldest_s = mapping.get("MaximumRecordAgeInSeconds") or -1
     retries = mapping.get("MaximumRetryAttempts")
     state = str(mapping.get("State", ""))
     return MappingSettings(
         uuid=uuid,
-        target=_invoked(mapping),
+        target=mapped_function(mapping),
         state=state,
         # While it is being disabled it may hand over one more batch.
         live=state != "Disabled",
+        kept_s=min(oldest_s, STREAM_KEEPS_S) if oldest_s >= 0 else STREAM_KEEPS_S,
         batch_size=mapping.get("BatchSize") or DEFAULT_BATCH_SIZE,
         parallel=mapping.get("ParallelizationFactor") or 1,
         retries=retries if retries is not None and retries >= 0 else DEFAULT_RETRIES,
@@ -100,12 +116,8 @@ def _settings(mapping: Mapping[str, Any], own_pattern: bool) -> MappingSettings:
     )
 
 
-def _invoked(mapping: Mapping[str, Any]) -> FunctionName:
-    return function_name(str(mapping.get("FunctionArn", "")))
-
-
 def _same_function(name: FunctionName, mapping: Mapping[str, Any]) -> bool:
-    theirs = _invoked(mapping)
+    theirs = mapped_function(mapping)
     return theirs.name == name.name and name.account in (None, theirs.account) and name.region in (None, theirs.region)
 
 
@@ -115,11 +127,11 @@ def _qualifier(name: FunctionName) -> str:
 
 
 def _unclear(name: FunctionName, mappings: Sequence[Mapping[str, Any]]) -> str:
-    which = ", ".join(f"{m.get('UUID')} on {_qualifier(_invoked(m))}" for m in mappings)
+    which = ", ".join(f"{m.get('UUID')} on {_qualifier(mapped_function(m))}" for m in mappings)
     if len(mappings) == 1:
         return f"the stream does not invoke {name} but an alias or a version of it: mapping {which}"
     return f"{len(mappings)} mappings hand this stream to {name}: {which}"
 
 
 def _choices(name: FunctionName, mappings: Sequence[Mapping[str, Any]]) -> str:
-    return " or ".join(f"lambda:{name.qualified(_qualifier(_invoked(m)))}" for m in mappings)
+    return " or ".join(f"lambda:{name.qualified(_qualifier(mapped_function(m)))}" for m in mappings)

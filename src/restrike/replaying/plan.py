@@ -28,7 +28,7 @@ from restrike.replaying.counts import OnReplayProgress
 from restrike.replaying.earlier import dealt_with, nothing_new, report_again, stood_on, window_of_first
 from restrike.replaying.execute import replay
 from restrike.replaying.filters import RecordFilter, has_window, window_of, with_pattern_text
-from restrike.replaying.mapping import MappingSettings, mapping_settings
+from restrike.replaying.mapping import MappingSettings, mapping_of, mapping_settings
 from restrike.replaying.on_failure import on_failure_path
 from restrike.replaying.opening import filter_of, opening_of, source_of, target_opening, verdicts_of
 from restrike.replaying.request import ReplayRequest, check, command_line
@@ -249,7 +249,7 @@ async def _look(
         )
         source = await stack.enter_async_context(source_of(resolved, opening))
         info = await source.look(resolved.window)
-        mapping = await _mapping(request, aws, resolved.target, info, warnings)
+        mapping = await _mapping(resolved, aws, info, warnings, settled=settled)
         if not settled:
             settings, origins = settle(request, mapping)
             criteria = None
@@ -343,10 +343,11 @@ def _longest_s(settings: Settings, count: int | None, invocations: int | None, t
 
 
 async def _mapping(
-    request: ReplayRequest, aws: Aws, target: Uri, info: SourceInfo, warnings: list[PlanWarning]
+    resolved: Resolved, aws: Aws, info: SourceInfo, warnings: list[PlanWarning], *, settled: bool
 ) -> MappingSettings | None:
-    """The event source mapping of the target on the source's stream, and a warning where there is none."""
-    function = targets.kind_of(target).function(target)
+    """The event source mapping of the target on the source's stream, and a warning where there is none. Its filter is
+    asked for only where it is what filters: not where the user gave one, nor where the run has its own already."""
+    function = targets.kind_of(resolved.target).function(resolved.target)
     if function is None:
         return None
     if info.stream_arn is None:
@@ -357,13 +358,17 @@ async def _mapping(
     except AwsError as error:
         warnings.append(PlanWarning("no-mapping", f"could not look for the function's mapping: {error.message}"))
         return None
-    found = mapping_settings(function, mappings, own_pattern=request.filters.pattern is not None)
-    if found is None:
+    mapping = mapping_of(function, mappings)
+    if mapping is None:
         warnings.append(
             PlanWarning("no-mapping", "the stream does not invoke this function: Lambda's defaults are used.")
         )
-    else:
-        warnings += warned.of_mapping(found)
+        return None
+    filters = not settled and resolved.filters.pattern is None
+    if filters:
+        mapping = await asyncio.to_thread(lambda_.with_filter, aws, mapping)
+    found = mapping_settings(mapping, filters=filters)
+    warnings += warned.of_mapping(found)
     return found
 
 

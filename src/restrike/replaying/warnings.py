@@ -17,7 +17,7 @@ def of_mapping(mapping: MappingSettings) -> list[PlanWarning]:
         return []
     message = (
         "the function's mapping delivers new records of the same items meanwhile: old ones would interleave "
-        f"with them. Pause it: {mapping.pause_command}"
+        f"with them. {mapping.how_to_pause}"
     )
     return [PlanWarning("mapping-is-live", message)]
 

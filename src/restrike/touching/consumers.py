@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,16 @@ _ELSEWHERE = (
     "of the stream) cannot be seen from here; a touch fires them too."
 )
 _DELIVERING = ("Enabled", "Enabling", "Updating", "Creating")
+
+_UNKNOWN = frozenset(
+    {
+        ("eventID",),
+        ("dynamodb", "ApproximateCreationDateTime"),
+        ("dynamodb", "SequenceNumber"),
+        ("dynamodb", "SizeBytes"),
+    }
+)
+"""Members that each record has, with values that nobody knows before the write: a filter may ask for them."""
 
 Item = dict[str, AttributeValue]
 
@@ -54,7 +65,7 @@ def consumers_of(aws: Aws, table: TableInfo, touched: Sequence[Mapping[str, Any]
     for mapping in mappings:
         name = str(mapping.get("FunctionArn", "")).split(":function:")[-1]
         state = str(mapping.get("State", "unknown"))
-        fires, why = _what_it_sees(mapping, touched)
+        fires, why = _what_it_sees(lambda_.with_filter(aws, mapping), touched)
         if fires is False:
             text = f"{name} takes no MODIFY records of these items: touch cannot fire it again; replay can."
             warnings.append(PlanWarning("consumer-not-fired", text))
@@ -65,6 +76,9 @@ def consumers_of(aws: Aws, table: TableInfo, touched: Sequence[Mapping[str, Any]
 
 
 def _what_it_sees(mapping: Mapping[str, Any], touched: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:
+    unreadable = lambda_.unreadable_filter(mapping)
+    if unreadable is not None:
+        return None, f"has a filter that cannot be read: {unreadable}"
     filters = (mapping.get("FilterCriteria") or {}).get("Filters") or []
     if not filters:
         return True, "no filter: sees every touched item as MODIFY"
@@ -74,7 +88,12 @@ def _what_it_sees(mapping: Mapping[str, Any], touched: Sequence[Mapping[str, Any
         return None, f"has a filter that cannot be read: {error.message}"
     if not touched:
         return None, "has a filter, and there is no item to try it on"
-    passed, tried = sum(criteria.matches(record) for record in touched), len(touched)
+    verdicts = Counter(criteria.matches_whatever(record, _UNKNOWN) for record in touched)
+    passed, tried = verdicts[True], len(touched)
+    if passed == 0 and verdicts[None]:
+        paths = {field.path for branch in criteria.branches for field in branch}
+        asked = ", ".join(sorted(".".join(path) for path in paths & _UNKNOWN))
+        return None, f"its filter asks for {asked}, which only the record itself will tell"
     if passed == 0:
         return False, f"its filter drops the MODIFY records of all {tried} sampled items"
     return True, f"its filter passes the MODIFY records of {passed} of {tried} sampled items"
@@ -84,7 +103,7 @@ def touched_records(
     items: Sequence[Item], table: TableInfo, region: str, attribute: str, value: AttributeValue | None
 ) -> Iterator[dict[str, Any]]:
     """The records that touching those items would write, as far as the stream's view type shows them. Without a value
-    the attribute goes."""
+    the attribute goes. What only the service knows (_UNKNOWN) is there, and made up."""
     view_type = table.view_type or ""
     for old in items:
         change: dict[str, Any] = {"Keys": {name: old[name] for name in table.key.names}}
@@ -93,11 +112,18 @@ def touched_records(
             change["NewImage"] = rest if value is None else rest | {attribute: value}
         if view_type in ("OLD_IMAGE", "NEW_AND_OLD_IMAGES"):
             change["OldImage"] = old
-        change["StreamViewType"] = view_type
+        change |= {
+            "StreamViewType": view_type,
+            "ApproximateCreationDateTime": 1_700_000_000,
+            "SequenceNumber": "100000000000000000001",
+            "SizeBytes": 100,
+        }
         yield {
+            "eventID": "0" * 32,
             "eventName": "MODIFY",
             "eventSource": "aws:dynamodb",
             "eventVersion": "1.1",
+            "eventSourceARN": table.stream_arn,
             "awsRegion": region,
             "dynamodb": change,
         }

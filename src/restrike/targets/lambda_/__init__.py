@@ -6,13 +6,13 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restrike.errors import AccessDenied, AwsError
+from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model import cost
 from restrike.model.uri import Uri
 from restrike.targets import Opening, Options, TargetInfo, TargetKind
 
 if TYPE_CHECKING:
-    from restrike.aws.lambda_ import FunctionName
+    from restrike.aws.lambda_ import FunctionInfo, FunctionName
     from restrike.targets.lambda_.target import LambdaTarget
 
 
@@ -29,20 +29,24 @@ class LambdaKind(TargetKind):
         return Uri(self.scheme, str(function_name(rest)), f"{self.scheme}:{rest}")
 
     async def look(self, uri: Uri, options: Options, opening: Opening) -> TargetInfo:
-        """Asks Lambda for the function's time-out, and for how many of it may run at once."""
+        """Asks Lambda what the function is like, and how many of it may run at once. UsageError for one that no
+        synchronous invocation of ours can invoke."""
         import asyncio
 
         from restrike.aws.lambda_ import concurrency, function_info
 
         name = self.open(uri, options, opening).name  # refuses what is in another Region or account
         longest_s: float | None = None
+        warnings: tuple[tuple[str, str], ...] = ()
         with contextlib.suppress(AccessDenied):  # who may invoke need not be allowed to look
-            longest_s = float((await function_info(opening.aws, name)).timeout_s)
+            function = await function_info(opening.aws, name)
+            _check(name, function)
+            longest_s, warnings = float(function.longest_s), _differences(function)
         at_once: int | None = None
         by = ""
         with contextlib.suppress(AwsError):  # only a warning is lost
             at_once, by = await asyncio.to_thread(concurrency, opening.aws, name)
-        return TargetInfo(longest_attempt_s=longest_s, at_once=at_once, at_once_by=by)
+        return TargetInfo(longest_attempt_s=longest_s, at_once=at_once, at_once_by=by, warnings=warnings)
 
     def open(self, uri: Uri, options: Options, opening: Opening) -> LambdaTarget:
         from restrike.targets.lambda_.target import LambdaTarget
@@ -56,6 +60,7 @@ class LambdaKind(TargetKind):
             "lambda:GetFunctionConcurrency",
             "lambda:GetAccountSettings",
             "lambda:ListEventSourceMappings",
+            "lambda:GetEventSourceMapping",
         )
 
     def function(self, uri: Uri) -> FunctionName:
@@ -65,6 +70,39 @@ class LambdaKind(TargetKind):
 
     def meant(self, text: str) -> str:
         return f"A function's ARN goes behind lambda: as lambda:{text}." if text.startswith("arn:") else ""
+
+
+def _check(name: FunctionName, function: FunctionInfo) -> None:
+    """UsageError where each invocation would fail. (Lambda Developer Guide, *Invoking durable Lambda functions* and
+    *Tenant isolation*.)"""
+    if function.per_tenant:
+        raise UsageError(
+            f"{name} isolates its tenants: each invocation has to name one (X-Amz-Tenant-Id), and no record does",
+            "No event source mapping invokes it either: name the function that is mapped.",
+        )
+    if function.durable and name.qualifier is None:
+        raise UsageError(
+            f"{name} is a durable function: it is invoked by a version or an alias, not by its bare name",
+            f"Name the one that is mapped, for example lambda:{name.qualified('$LATEST')}.",
+        )
+
+
+def _differences(function: FunctionInfo) -> tuple[tuple[str, str], ...]:
+    """How a synchronous invocation is not what the mapping does."""
+    found: list[tuple[str, str]] = []
+    if function.timeout_s > function.longest_s:
+        text = (
+            f"the function may take {function.timeout_s:,} s when its mapping invokes it, and {function.longest_s} s "
+            "when it is invoked synchronously, as here: a batch that takes longer fails. Smaller ones: --batch-size."
+        )
+        found.append(("shorter-timeout", text))
+    if function.durable:
+        text = (
+            "a durable function: each batch is an execution of its own, and is waited for at most "
+            f"{function.longest_s} s; one that is not done by then has failed here, and may go on."
+        )
+        found.append(("durable", text))
+    return tuple(found)
 
 
 KIND = LambdaKind()

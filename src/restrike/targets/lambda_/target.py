@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from restrike.aws.lambda_ import (
-    LONGEST_TIMEOUT_S,
+    LONGEST_SYNCHRONOUS_S,
     MAX_CLIENT_CONTEXT_BYTES,
     MAX_EVENT_BYTES,
     FunctionInfo,
@@ -76,10 +76,10 @@ class LambdaTarget:
         self._invoker: Invoker | None = None
 
     async def __aenter__(self) -> Self:
-        own_timeout_s = float(LONGEST_TIMEOUT_S)
+        own_timeout_s = float(LONGEST_SYNCHRONOUS_S)
         try:
             self.function = await function_info(self._aws, self.name)
-            own_timeout_s = self.function.timeout_s
+            own_timeout_s = self.function.longest_s
         except AccessDenied:
             # Who may invoke need not be allowed to look; then only the longest of all is sure to be enough.
             pass

@@ -1,0 +1,121 @@
+"""The part of Lambda's API that tells of mappings and functions, as AWS answers it: a filter under a key of the
+customer's is in GetEventSourceMapping alone. No engine here does that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import NAMESPACE_URL, uuid5
+
+LOCAL_ACCOUNT = "000000000000"
+KEY_ARN = f"arn:aws:kms:us-east-1:{LOCAL_ACCOUNT}:key/k"
+_MAPPINGS = "/2015-03-31/event-source-mappings"
+_FUNCTIONS = "/2015-03-31/functions/"
+
+
+class StubLambda:
+    """`asked` holds the stream ARNs whose mappings it was asked for, `gotten` the names of those asked for by UUID.
+
+    `denied`: the operations that are refused. `function` is what GetFunctionConfiguration says of every function.
+    """
+
+    def __init__(self, mappings: list[dict[str, Any]], denied: frozenset[str], function: Mapping[str, Any]) -> None:
+        self.url = ""
+        self.mappings = mappings
+        self.denied = denied
+        self.function = function
+        self.asked: list[str] = []
+        self.gotten: list[str] = []
+
+    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
+        parts = urlsplit(path)
+        place = unquote(parts.path).rstrip("/")
+        if place == _MAPPINGS:
+            return self._list(parse_qs(parts.query))
+        if place.startswith(_MAPPINGS):
+            return self._get(place.rpartition("/")[2])
+        if place.startswith(_FUNCTIONS) and place.endswith("/configuration"):
+            name = place.removeprefix(_FUNCTIONS).partition("/")[0]
+            return 200, {"FunctionName": name, "FunctionArn": name, "Timeout": 3, "Version": "$LATEST", **self.function}
+        return 404, {"Message": f"the stub has no {place}"}
+
+    def _list(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
+        self.asked.append(query["EventSourceArn"][0])
+        if "ListEventSourceMappings" in self.denied:
+            return 403, {"Message": "User is not authorized"}
+        # One mapping a page: whoever asks has to follow the marker.
+        position = int(query.get("Marker", ["0"])[0])
+        shown = [
+            {**found, "FilterCriteria": None} if "KMSKeyArn" in found else found
+            for found in self.mappings[position : position + 1]
+        ]
+        page: dict[str, Any] = {"EventSourceMappings": shown}
+        if position + 1 < len(self.mappings):
+            page["NextMarker"] = str(position + 1)
+        return 200, page
+
+    def _get(self, uuid: str) -> tuple[int, dict[str, Any]]:
+        found = next(each for each in self.mappings if each["UUID"] == uuid)
+        self.gotten.append(found["FunctionArn"].rpartition(":")[2])
+        if "GetEventSourceMapping" in self.denied:
+            return 403, {"Message": "User is not authorized"}
+        return 200, found
+
+
+@contextmanager
+def stub_lambda(
+    *mappings: dict[str, Any], denied: tuple[str, ...] = (), function: Mapping[str, Any] | None = None
+) -> Iterator[StubLambda]:
+    """A stub on 127.0.0.1, in a thread of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._say(*stub.answer(self.path))
+
+        def do_POST(self) -> None:
+            """An invocation, of a function that takes whatever comes."""
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._say(200, None)
+
+        def _say(self, status: int, body: object) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            if status == 403:
+                self.send_header("X-Amzn-ErrorType", "AccessDeniedException")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
+            """Tests are quiet."""
+
+    stub = StubLambda(list(mappings), frozenset(denied), function or {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    stub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield stub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def mapping(name: str, *patterns: dict[str, Any] | str, state: str = "Enabled", **members: Any) -> dict[str, Any]:
+    """A mapping as GetEventSourceMapping describes it; `KMSKeyArn` among the members encrypts its filter."""
+    found: dict[str, Any] = {
+        "UUID": str(uuid5(NAMESPACE_URL, name)),
+        "FunctionArn": f"arn:aws:lambda:us-east-1:{LOCAL_ACCOUNT}:function:{name}",
+        "State": state,
+        **members,
+    }
+    if patterns:
+        texts = [each if isinstance(each, str) else json.dumps(each) for each in patterns]
+        found["FilterCriteria"] = {"Filters": [{"Pattern": text} for text in texts]}
+    return found
