@@ -42,6 +42,10 @@ class StubLambda:
         if place.startswith(_FUNCTIONS) and place.endswith("/configuration"):
             name = place.removeprefix(_FUNCTIONS).partition("/")[0]
             return 200, {"FunctionName": name, "FunctionArn": name, "Timeout": 3, "Version": "$LATEST", **self.function}
+        if place.endswith("/concurrency"):
+            return 200, {}
+        if place.endswith("/account-settings"):
+            return 200, {"AccountLimit": {"UnreservedConcurrentExecutions": 1_000}}
         return 404, {"Message": f"the stub has no {place}"}
 
     def _list(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:

@@ -162,8 +162,9 @@ def checkpoint(piece: list[Record], response: bytes) -> tuple[int, str]:
     """Where a ReportBatchItemFailures response says that the failures begin, and what to say of it.
 
     No failure: a null or empty response, or a null or empty list. The whole batch: an identifier that is empty,
-    null, wrongly keyed or of no record here, and a list that is none. Else the lowest of the identified records.
-    (Lambda's developer guide, on reporting batch item failures.) A response of another kind is no report.
+    null or wrongly keyed. Else the lowest of the identified records. (Lambda's developer guide, on reporting batch item
+    failures.) Of an identifier that is of no record here, and of a list that is none, it says nothing: the whole batch
+    is our choice, since whatever failed is tried again then. A response of another kind is no report.
     """
     none = len(piece), ""
     if not response.strip():
