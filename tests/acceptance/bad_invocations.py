@@ -379,6 +379,16 @@ SOURCES: list[Row] = [
     ("jsonl:records.jsonl --pattern '{\"eventName\": \"INSERT\"}'", 2, "the value is not in an array"),
     ("jsonl:records.jsonl --pattern '{\"eventName\": []}'", 2, "an empty array matches nothing"),
     ("jsonl:records.jsonl --pattern '{\"dynamodb\": {}}'", 2, "an empty object"),
+    (
+        "jsonl:records.jsonl --pattern '{\"eventName\": [{\"prefix\": \"I\", \"prefix\": \"M\"}]}'",
+        2,
+        "an object here holds one operator",
+    ),
+    (
+        "jsonl:records.jsonl --pattern '{\"$or\": [{\"a\": {\"prefix\": [\"I\"]}}, {\"b\": [1]}]}'",
+        2,
+        "an operator where a field name belongs",
+    ),
     ("jsonl:records.jsonl --pattern '{\"eventName\": [{\"like\": \"I\"}]}'", 2, "unknown operator 'like'"),
     ("jsonl:records.jsonl --pattern '{\"eventName\": [{\"wildcard\": \"I*\"}]}'", 2, "EventBridge rules only"),
     ("jsonl:records.jsonl --pattern '{\"eventName\": [{\"prefix\": 1}]}'", 2, "takes a string"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import socket
 import uuid
 from collections.abc import Coroutine
@@ -489,6 +490,20 @@ def test_a_table_on_this_machine_does_not_lead_to_a_function_in_an_account(monke
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000")
     with pytest.raises(UsageError, match="on this machine"):
         LambdaTarget(Aws(), function_name("f"), run="r")
+
+
+def test_a_plan_on_this_machine_asks_no_account_for_a_mapping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "records.jsonl"
+    source.write_bytes(make_record(1).raw)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing leaves this machine, whatever is asked
+    with caplog.at_level(logging.DEBUG, "restrike.aws"), pytest.raises(UsageError) as caught:
+        restrike.replay(f"jsonl:{source}", "lambda:orders", ledger=str(tmp_path / "l.db"))
+    assert "AWS_ENDPOINT_URL_LAMBDA" in caught.value.hint
+    assert not [each for each in caplog.messages if "Lambda" in each]
 
 
 def test_a_function_of_another_region_is_refused() -> None:

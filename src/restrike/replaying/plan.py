@@ -348,7 +348,7 @@ async def _mapping(
     """The event source mapping of the target on the source's stream, and a warning where there is none. Its filter is
     asked for only where it is what filters: not where the user gave one, nor where the run has its own already."""
     function = targets.kind_of(resolved.target).function(resolved.target)
-    if function is None:
+    if function is None or not aws.may_ask("lambda"):  # the target refuses that, and nobody else is asked before
         return None
     if info.stream_arn is None:
         warnings.append(PlanWarning("no-mapping", "the records name no stream: Lambda's defaults are used."))
