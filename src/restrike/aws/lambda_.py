@@ -127,19 +127,22 @@ def unreadable_filter(mapping: Mapping[str, Any]) -> str | None:
 class FunctionInfo(msgspec.Struct, frozen=True):
     """What GetFunctionConfiguration says, as far as a replay needs it.
 
-    `durable`: it is invoked by a version or an alias alone. `per_tenant`: each invocation names a tenant.
+    `execution_timeout_s`: of a durable function, how long one execution may take with all of its waiting. `per_tenant`:
+    each invocation names a tenant.
     """
 
     arn: str
     timeout_s: int
     version: str = "$LATEST"
-    durable: bool = False
+    execution_timeout_s: int | None = None
     per_tenant: bool = False
 
     @property
     def longest_s(self) -> int:
-        """How long a synchronous invocation takes at most."""
-        return min(self.timeout_s, LONGEST_SYNCHRONOUS_S)
+        """How long a synchronous invocation takes at most: of a durable function it waits for the whole execution."""
+        return min(
+            self.timeout_s if self.execution_timeout_s is None else self.execution_timeout_s, LONGEST_SYNCHRONOUS_S
+        )
 
 
 async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
@@ -148,11 +151,12 @@ async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
     if function.qualifier:
         request["Qualifier"] = function.qualifier
     answer = await asyncio.to_thread(ask, aws.client("lambda"), "GetFunctionConfiguration", **request)
+    durable = answer.get("DurableConfig")
     return FunctionInfo(
         arn=answer.get("FunctionArn", ""),
         timeout_s=answer.get("Timeout", 3),
         version=answer.get("Version", "$LATEST"),
-        durable=bool(answer.get("DurableConfig")),
+        execution_timeout_s=durable.get("ExecutionTimeout", LONGEST_SYNCHRONOUS_S) if durable else None,
         per_tenant=bool(answer.get("TenancyConfig")),
     )
 

@@ -80,7 +80,7 @@ def _check(name: FunctionName, function: FunctionInfo) -> None:
             f"{name} isolates its tenants: each invocation has to name one (X-Amz-Tenant-Id), and no record does",
             "No event source mapping invokes it either: name the function that is mapped.",
         )
-    if function.durable and name.qualifier is None:
+    if function.execution_timeout_s is not None and name.qualifier is None:
         raise UsageError(
             f"{name} is a durable function: it is invoked by a version or an alias, not by its bare name",
             f"Name the one that is mapped, for example lambda:{name.qualified('$LATEST')}.",
@@ -89,20 +89,22 @@ def _check(name: FunctionName, function: FunctionInfo) -> None:
 
 def _differences(function: FunctionInfo) -> tuple[tuple[str, str], ...]:
     """How a synchronous invocation is not what the mapping does."""
-    found: list[tuple[str, str]] = []
-    if function.timeout_s > function.longest_s:
+    longest_s = function.longest_s
+    if function.execution_timeout_s is not None:
+        if function.execution_timeout_s <= longest_s:
+            return ()
         text = (
-            f"the function may take {function.timeout_s:,} s when its mapping invokes it, and {function.longest_s} s "
-            "when it is invoked synchronously, as here: a batch that takes longer fails. Smaller ones: --batch-size."
+            f"an execution of this durable function may take {function.execution_timeout_s:,} s, and is waited for "
+            f"{longest_s} s, as a mapping does: Lambda may refuse it, or it has failed here and goes on all the same."
         )
-        found.append(("shorter-timeout", text))
-    if function.durable:
+    elif function.timeout_s > longest_s:
         text = (
-            "a durable function: each batch is an execution of its own, and is waited for at most "
-            f"{function.longest_s} s; one that is not done by then has failed here, and may go on."
+            f"the function may take {function.timeout_s:,} s when its mapping invokes it, and {longest_s} s when it is "
+            "invoked synchronously, as here: a batch that takes longer fails. Smaller ones: --batch-size."
         )
-        found.append(("durable", text))
-    return tuple(found)
+    else:
+        return ()
+    return (("shorter-timeout", text),)
 
 
 KIND = LambdaKind()
