@@ -30,6 +30,7 @@ from restrike.aws.wire import Wire
 from restrike.cli.main import main
 from restrike.errors import AccessDenied, AwsError, BadCredentials, RestrikeError
 from restrike.local.dynamodb_local import start_owned
+from restrike.model.capacity import capacity_of
 from restrike.model.report import State, TouchReport
 from restrike.running.ledger import Ledger
 from restrike.running.stop import Reason, Stop
@@ -235,7 +236,7 @@ def test_a_long_storm_of_throttles_leaves_a_pace_that_finds_back(dynamodb_local:
     now = 0.0
     with table(dynamodb_local, f"pace-{uuid4().hex[:8]}") as target:
         info, _ = describe_table(Aws(AwsSettings(endpoint_url=dynamodb_local)), target.name)
-    pace = Pace(PaceOptions(), info, 1.0, lambda: now)
+    pace = Pace(PaceOptions(), capacity_of(info, "restrike"), 1.0, lambda: now)
     start = pace.wcu_per_s
     for _ in range(100):
         now += 0.3

@@ -218,6 +218,14 @@ class AccessDenied(Fault):
 
 
 @dataclass(frozen=True)
+class Altered(Fault):
+    """Apply the request, and answer what `change` has made of the engine's answer: what only the service tells."""
+
+    _: KW_ONLY
+    change: Callable[[Body], object]
+
+
+@dataclass(frozen=True)
 class GarbageBody(Fault):
     """Answer HTTP 200 with HTML, as a captive portal does; the request is forwarded only with `apply`."""
 
@@ -518,6 +526,11 @@ class Proxy:
                     # Coral's own exceptions spell it with a capital; clients must read both.
                     message_key="Message",
                 )
+            case Altered(change=change):
+                reply = await self._forward(session, exchange)
+                answer = _decoded(reply.body)
+                change(answer)
+                return _Reply(reply.status, json.dumps(answer).encode(), reply.headers)
             case GarbageBody(apply=apply):
                 if apply:
                     await self._forward(session, exchange)

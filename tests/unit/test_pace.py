@@ -7,19 +7,24 @@ from typing import Any, Literal
 
 import pytest
 
-from restrike.model.table import KeyAttribute, KeySchema, TableInfo
-from restrike.touching.pace import GROWTH, MIN_WCU_PER_S, START_WCU_PER_S, Pace, PaceOptions, seconds_on_one_partition
+from restrike.model.capacity import NEW_TABLE_WCU, Capacity, Place
+from restrike.touching.pace import GROWTH, MIN_WCU_PER_S, START_SHARE, Pace, PaceOptions
 
-ON_DEMAND = TableInfo(name="t", arn="arn:aws:dynamodb:eu-west-1:1:table/t", key=KeySchema(KeyAttribute("pk", "S")))
-PROVISIONED = TableInfo(name="t", arn=ON_DEMAND.arn, key=ON_DEMAND.key, on_demand=False, write_capacity=400)
+ON_DEMAND = Capacity(on_demand=True, places=(Place(1.0),))
+WARM = Capacity(on_demand=True, places=(Place(1.0, warm=12_000),))
+BOUNDED = Capacity(on_demand=True, places=(Place(1.0, warm=12_000, most=1_000),))
+INDEXED = Capacity(on_demand=True, places=(Place(0.5, warm=12_000), Place(0.5, "by_day", most=1_000, warm=4_000)))
+PROVISIONED = Capacity(on_demand=False, places=(Place(1.0, most=400),))
+START_WCU_PER_S = START_SHARE * NEW_TABLE_WCU
+MAX = "as fast as nothing is throttled"
 
 
 class Paced:
     """A pace with its clock."""
 
-    def __init__(self, table: TableInfo = ON_DEMAND, wcu_per_item: float = 1.0, **options: Any) -> None:
+    def __init__(self, capacity: Capacity = ON_DEMAND, wcu_per_item: float = 1.0, **options: Any) -> None:
         self.now = 1_000.0
-        self.pace = Pace(PaceOptions(**options), table, wcu_per_item, lambda: self.now)
+        self.pace = Pace(PaceOptions(**options), capacity, wcu_per_item, lambda: self.now)
 
     async def _sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -38,10 +43,13 @@ class Paced:
 
 
 @pytest.mark.parametrize(
-    ("table", "wcu_per_item", "options", "items_per_s"),
+    ("capacity", "wcu_per_item", "options", "items_per_s"),
     [
         (ON_DEMAND, 1, {}, 500),
         (ON_DEMAND, 4, {}, 125),
+        (BOUNDED, 1, {}, 250),
+        (BOUNDED, 1, {"rate": 2_000.0}, 2_000),  # as asked: the plan warns of it
+        (INDEXED, 2, {}, 250),
         (PROVISIONED, 1, {}, 100),
         (PROVISIONED, 2, {"max_wcu": 100.0}, 50),
         (PROVISIONED, 1, {"rate": 10.0}, 10),
@@ -51,11 +59,11 @@ class Paced:
         (ON_DEMAND, 1, {"rate": 1.0}, 1),
     ],
 )
-def test_the_rate_is_kept(table: TableInfo, wcu_per_item: float, options: dict[str, Any], items_per_s: float) -> None:
-    seconds = Paced(table, wcu_per_item, **options).write(1_000)
+def test_the_rate_is_kept(capacity: Capacity, wcu_per_item: float, options: dict[str, Any], items_per_s: float) -> None:
+    seconds = Paced(capacity, wcu_per_item, **options).write(1_000)
     assert seconds == pytest.approx(1_000 / items_per_s, abs=0.15)  # the burst
-    assert PaceOptions(**options).items_per_s(table, wcu_per_item) == pytest.approx(items_per_s)
-    assert PaceOptions(**options).seconds(table, 1_000, wcu_per_item) == pytest.approx(1_000 / items_per_s)
+    assert PaceOptions(**options).items_per_s(capacity, wcu_per_item) == pytest.approx(items_per_s)
+    assert PaceOptions(**options).seconds(capacity, 1_000, wcu_per_item) == pytest.approx(1_000 / items_per_s)
 
 
 def test_what_was_not_used_is_not_saved_up() -> None:
@@ -84,6 +92,32 @@ def test_max_has_a_cap() -> None:
     paced = Paced(rate="max", max_wcu=2_100.0)
     paced.write(30_000)
     assert paced.pace.wcu_per_s == 2_100
+
+
+@pytest.mark.parametrize(
+    ("capacity", "options", "start", "end", "items_per_s"),
+    [
+        (ON_DEMAND, {}, 2_000, None, 4_000),
+        (WARM, {}, 6_000, None, 12_000),
+        (WARM, {"max_wcu": 5_000.0}, 5_000, 5_000, 5_000),
+        (BOUNDED, {}, 500, 1_000, 1_000),
+        (BOUNDED, {"max_wcu": 300.0}, 300, 300, 300),
+        (BOUNDED, {"max_wcu": 30_000.0}, 500, 1_000, 1_000),
+        (INDEXED, {}, 1_000, 2_000, 2_000),
+        (PROVISIONED, {}, 200, None, 400),
+        (Capacity(on_demand=False, places=(Place(1.0, most=10),)), {}, MIN_WCU_PER_S, None, 10),
+        (Capacity(on_demand=True, places=(Place(1.0, most=10),)), {}, 10, 10, 10),
+    ],
+)
+def test_max_stands_on_what_the_table_takes(
+    capacity: Capacity, options: dict[str, Any], start: float, end: float | None, items_per_s: float
+) -> None:
+    paced = Paced(capacity, rate="max", **options)
+    assert paced.pace.wcu_per_s == start
+    assert PaceOptions("max", **options).seconds(capacity, 1_000, 1.0) == pytest.approx(1_000 / items_per_s)
+    for _ in range(20):
+        paced.write(int(start) * 2)
+    assert paced.pace.wcu_per_s == end if end is not None else paced.pace.wcu_per_s > start
 
 
 @pytest.mark.parametrize("options", [{"rate": "max"}, {"max_wcu": 1_000.0}, {"rate": 1_000.0}, {}], ids=str)
@@ -152,19 +186,30 @@ def test_who_sleeps_can_be_woken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "rate", "max_wcu", "text"),
+    ("capacity", "rate", "max_wcu", "text"),
     [
         (ON_DEMAND, None, None, "500 WCU/s (on demand)"),
         (PROVISIONED, None, None, "100 WCU/s (25 % of 400)"),
         (ON_DEMAND, 10.0, None, "10 items/s"),
         (ON_DEMAND, 10.0, 20.0, "10 items/s and 20 WCU/s"),
-        (ON_DEMAND, "max", None, "as fast as nothing is throttled"),
-        (ON_DEMAND, "max", 20.0, "as fast as nothing is throttled, at most 20 WCU/s"),
+        (ON_DEMAND, 0.001, 1_234_567.5, "0.001 items/s and 1,234,567.5 WCU/s"),
+        (ON_DEMAND, "max", None, f"{MAX}, from 2,000 WCU/s on (half of what a new table takes)"),
+        (WARM, "max", None, f"{MAX}, from 6,000 WCU/s on (half of the warm throughput)"),
+        (PROVISIONED, "max", None, f"{MAX}, from 200 WCU/s on (half of what is provisioned)"),
+        (ON_DEMAND, "max", 20.0, f"{MAX}, from 20 WCU/s on, at most 20"),
+        (
+            BOUNDED,
+            "max",
+            None,
+            f"{MAX}, from 500 WCU/s on (half of the maximum of the table), at most 1,000 (maximum of the table)",
+        ),
+        (
+            INDEXED,
+            "max",
+            1_500.0,
+            f"{MAX}, from 1,000 WCU/s on (half of the maximum of index by_day), at most 1,500",
+        ),
     ],
 )
-def test_in_words(table: TableInfo, rate: float | Literal["max"] | None, max_wcu: float | None, text: str) -> None:
-    assert PaceOptions(rate, max_wcu).describe(table) == text
-
-
-def test_one_partition_key_takes_a_thousand_units_a_second() -> None:
-    assert seconds_on_one_partition(10_000, 2.0) == 20
+def test_in_words(capacity: Capacity, rate: float | Literal["max"] | None, max_wcu: float | None, text: str) -> None:
+    assert PaceOptions(rate, max_wcu).describe(capacity) == text

@@ -37,6 +37,7 @@ _SERVICE_IDS = {
     "lambda": "lambda",
     "s3": "s3",
     "sts": "sts",
+    "application-autoscaling": "application_auto_scaling",
 }
 
 
@@ -162,6 +163,7 @@ _ALWAYS_THERE = {
     "GetEventSourceMapping": "UUID",
     "GetFunctionConfiguration": "FunctionArn",
     "GetAccountSettings": "AccountLimit",
+    "DescribeScalableTargets": "ScalableTargets",
 }
 """Operation → the member that each answer of the service has. What lacks it came from somebody else: a proxy, a login
 page, another service."""

@@ -30,8 +30,8 @@ from restrike.capturing.run import VERB, identity, name_of
 from restrike.capturing.table_streams import streams_to_capture
 from restrike.errors import RestrikeError, SourceLacks, UsageError
 from restrike.model.clocks import check_clock
-from restrike.model.cost import USD_PER_STREAM_READ
 from restrike.model.plan import CapturePlanData, Planned, PlanWarning, lacking_images
+from restrike.model.prices import Prices, given_prices
 from restrike.model.report import CaptureReport
 from restrike.model.table import TABLE_ID, TableInfo
 from restrike.model.times import iso
@@ -138,6 +138,7 @@ def plan(request: CaptureRequest) -> CapturePlan:
     ]
     warnings += _made_anew(request, table)
     reads = 3600 / request.poll_s * 24 * 30
+    prices = Prices(aws.region, given=given_prices(request.price))
     data = CapturePlanData(
         run=name_of(table.arn, request.to),
         table=table.name,
@@ -149,7 +150,8 @@ def plan(request: CaptureRequest) -> CapturePlan:
         begins=_begins(options, state, bool(store and store.folders(last.name.folder))),
         ends="goes on until it is stopped" if request.follow else "the stream's end as it is when it starts",
         readers=streams.ONE_MORE_READER,
-        usd_month_per_shard=round(reads * USD_PER_STREAM_READ, 4) if request.follow else None,
+        usd_month_per_shard=round(prices.usd("stream-read", reads), 4) if request.follow else None,
+        prices=prices.told(["stream-read"]) if request.follow else "",
         warnings=tuple(warnings),
         command=command_line(request),
     )

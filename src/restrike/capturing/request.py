@@ -12,8 +12,9 @@ from restrike.aws import settings
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, refuse_below, words
+from restrike.model.prices import given_prices
 from restrike.model.window import moment
-from restrike.running.flags import LEDGER
+from restrike.running.flags import LEDGER, PRICE
 
 TRIM_HORIZON, LATEST = "trim-horizon", "latest"
 FLUSH_SECONDS, FLUSH_MB, POLL_SECONDS = 60.0, 64.0, 5.0
@@ -29,6 +30,7 @@ class CaptureRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     flush_seconds: float | None = None
     flush_mb: float | None = None
     poll_seconds: float | None = None
+    price: str | None = None
     ledger: str | None = None
     aws: AwsSettings = AwsSettings()
 
@@ -61,6 +63,7 @@ FLAGS = (
     Flag(
         "--poll-seconds", "An idle shard is asked so often.", "pace", "number", metavar="S", default=f"{POLL_SECONDS:g}"
     ),
+    PRICE,
     LEDGER,
 )
 
@@ -73,6 +76,7 @@ def options_of(request: CaptureRequest, now: datetime) -> CaptureOptions:
         ("--poll-seconds", request.poll_seconds, 0.1),
     ):
         refuse_below(flag, value, least)
+    given_prices(request.price)
     latest = request.since == LATEST
     at = None if request.since in (None, TRIM_HORIZON, LATEST) else moment("--since", request.since or "", now)
     if at is not None and at > now.timestamp():

@@ -11,6 +11,7 @@ KNOWN = frozenset(
         "RESTRIKE_MARKER",
         "RESTRIKE_RATE",
         "RESTRIKE_MAX_WCU",
+        "RESTRIKE_PRICE",
         "RESTRIKE_LOCAL_PORT",
         "RESTRIKE_LOCAL_DATA",
         "RESTRIKE_DYNAMODB_LOCAL",

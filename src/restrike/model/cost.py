@@ -1,19 +1,11 @@
-"""Capacity units and money. Prices: us-east-1, Standard class; PRICES_AS_OF goes beside any that is shown."""
+"""Capacity units of a touch, and what they cost."""
 
 from __future__ import annotations
 
 import math
 
+from restrike.model.prices import Name, Prices
 from restrike.model.table import TableInfo
-
-PRICES_AS_OF = "2026-11"
-USD_PER_WRITE = 0.625e-6
-USD_PER_READ = 0.125e-6
-USD_PER_STREAM_READ = 0.02 / 100_000  # a GetRecords
-USD_PER_INVOCATION = 0.20e-6  # of a Lambda function, without its duration
-PARTITION_WCU = 1_000  # what one partition takes a second, and so one partition key
-ON_DEMAND_DEFAULT_WCU = 500.0
-PROVISIONED_SHARE = 0.25
 
 
 def writes_per_item(table: TableInfo, attribute: str) -> int:
@@ -27,19 +19,40 @@ def writes_per_item(table: TableInfo, attribute: str) -> int:
     return each * (1 + len(table.indexes_projecting(attribute)))
 
 
-def usd_of_writes(table: TableInfo, units: float) -> float:
-    """Money for that many write units, in every Region of a global table; provisioned capacity costs no more."""
+def replicas(table: TableInfo, region: str) -> tuple[str, ...]:
+    """The other Regions of a global table, whether or not it names its own among them."""
+    return tuple(sorted({*table.replica_regions} - {region}))
+
+
+def usd_of_writes(table: TableInfo, attribute: str, units: float, prices: Prices) -> float:
+    """Money for that many write units; nothing of provisioned capacity, unless autoscaling raises it.
+
+    On a global table each write is a replicated one in every Region, the own one too, and those to global indexes are
+    ordinary ones in every Region. Source: "Understanding your AWS billing and usage reports in DynamoDB".
+    """
     if not table.on_demand:
         return 0.0
-    return units * USD_PER_WRITE * (1 + len(table.replica_regions))
+    others = replicas(table, prices.region)
+    if not others:
+        return prices.usd("write", units)
+    projecting = table.indexes_projecting(attribute)
+    in_indexes = units * sum(index.kind == "global" for index in projecting) / (1 + len(projecting))
+    return sum(
+        prices.usd("replicated-write", units - in_indexes, region) + prices.usd("write", in_indexes, region)
+        for region in (prices.region, *others)
+    )
 
 
-def usd_of_reads(table: TableInfo, units: float) -> float:
-    return units * USD_PER_READ if table.on_demand else 0.0
+def usd_of_reads(table: TableInfo, units: float, prices: Prices) -> float:
+    return prices.usd("read", units) if table.on_demand else 0.0
 
 
-def default_wcu(table: TableInfo) -> float:
-    """The write units a second that a touch may take from a table that serves an application meanwhile."""
-    if table.on_demand:
-        return ON_DEMAND_DEFAULT_WCU
-    return max(1.0, table.write_capacity * PROVISIONED_SHARE)
+def prices_told(table: TableInfo, attribute: str, prices: Prices) -> str:
+    """Whose prices those are that a touch of the table is reckoned with."""
+    if not table.on_demand:
+        return "provisioned capacity costs no more"
+    others = replicas(table, prices.region)
+    names: list[Name] = ["replicated-write"] if others else ["write"]
+    if others and any(index.kind == "global" for index in table.indexes_projecting(attribute)):
+        names.append("write")
+    return prices.told([*names, "read"], others)

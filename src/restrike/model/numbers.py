@@ -10,6 +10,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
+def figure(number: float) -> str:
+    """`2.5`, `40`, `12,000`."""
+    return f"{number:,.2f}".rstrip("0").rstrip(".") if number >= 0.01 else f"{number:g}"
+
+
 def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 10:

@@ -85,6 +85,7 @@ class Estimate(msgspec.Struct, frozen=True):
 class TouchPlanData(msgspec.Struct, frozen=True):
     """The plan of a touch, as data: what `--json` prints and the console draws.
 
+    `prices` says whose prices the money is reckoned with, and of when.
     `sample_others` counts the names of other runs in the sample. `done`: the run has done all of it already, what and
     when; the rest is as it was planned then, but for the command, which starts over.
     """
@@ -118,6 +119,7 @@ class TouchPlanData(msgspec.Struct, frozen=True):
     limit: int | None = None
     sample_others: dict[str, int] = {}
     done: str | None = None
+    prices: str = ""
 
     @property
     def total(self) -> int | None:
@@ -170,6 +172,7 @@ class ReplayPlanData(msgspec.Struct, frozen=True):
     counted: Counted = "unknown"
     without_limit: int | None = None
     nothing_new: str = ""
+    prices: str = ""
     verb: str = "replay"
 
     @property
@@ -200,6 +203,7 @@ class CapturePlanData(msgspec.Struct, frozen=True):
     usd_month_per_shard: float | None
     warnings: tuple[PlanWarning, ...]
     command: str
+    prices: str = ""
     verb: str = "capture"
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from restrike.errors import UsageError
+from restrike.model.prices import TableClass
 
 KeyType = Literal["S", "N", "B"]
 AttributeValue = dict[str, Any]
@@ -48,7 +49,8 @@ class KeySchema(msgspec.Struct, frozen=True):
 
 
 class IndexInfo(msgspec.Struct, frozen=True):
-    """A secondary index. `item_count` is the service's own figure, some six hours old."""
+    """A secondary index. `item_count` is the service's own figure, some six hours old. Its capacities are told as those
+    of a table; a local index has none of its own."""
 
     name: str
     kind: Literal["global", "local"]
@@ -57,14 +59,33 @@ class IndexInfo(msgspec.Struct, frozen=True):
     included: tuple[str, ...] = ()
     item_count: int = 0
     write_capacity: int = 0
+    max_write_request_units: int | None = None
+    warm_write_units_per_s: int | None = None
 
     def projects(self, attribute: str) -> bool:
         """Whether a change of that attribute is written to this index too."""
         return self.projection == "ALL" or attribute in self.included or attribute in self.key.names
 
 
+class VectorIndexInfo(msgspec.Struct, frozen=True):
+    """A vector index, with the attributes that it holds, its vector and those of its search schema among them."""
+
+    name: str
+    projection: Literal["ALL", "KEYS_ONLY", "INCLUDE"]
+    included: tuple[str, ...] = ()
+
+    def projects(self, attribute: str) -> bool:
+        """Whether a change of that attribute is written to this index too."""
+        return self.projection == "ALL" or attribute in self.included
+
+
 class TableInfo(msgspec.Struct, frozen=True):
-    """What DescribeTable says, as far as Restrike needs it. Capacities in units a second, 0 on demand."""
+    """What DescribeTable says, as far as Restrike needs it.
+
+    Provisioned capacities are in units a second, 0 on demand. `max_…_request_units` bound a table on demand, in units
+    a second, None where no maximum was set. `warm_write_units_per_s` is what it takes at once, None where it does not
+    tell.
+    """
 
     name: str
     arn: str
@@ -73,6 +94,11 @@ class TableInfo(msgspec.Struct, frozen=True):
     on_demand: bool = True
     write_capacity: int = 0
     read_capacity: int = 0
+    max_write_request_units: int | None = None
+    max_read_request_units: int | None = None
+    warm_write_units_per_s: int | None = None
+    table_class: TableClass = "STANDARD"
+    vector_indexes: tuple[VectorIndexInfo, ...] = ()
     item_count: int = 0
     size_bytes: int = 0
     stream_arn: str | None = None
@@ -138,6 +164,8 @@ def table_info(description: Mapping[str, Any]) -> TableInfo:
                     included=tuple(projection.get("NonKeyAttributes", ())),
                     item_count=index.get("ItemCount", 0),
                     write_capacity=index.get("ProvisionedThroughput", {}).get("WriteCapacityUnits", 0),
+                    max_write_request_units=_maximum(index, "MaxWriteRequestUnits"),
+                    warm_write_units_per_s=_warm(index),
                 )
             )
     return TableInfo(
@@ -148,6 +176,11 @@ def table_info(description: Mapping[str, Any]) -> TableInfo:
         on_demand=on_demand,
         write_capacity=0 if on_demand else throughput.get("WriteCapacityUnits", 0),
         read_capacity=0 if on_demand else throughput.get("ReadCapacityUnits", 0),
+        max_write_request_units=_maximum(description, "MaxWriteRequestUnits"),
+        max_read_request_units=_maximum(description, "MaxReadRequestUnits"),
+        warm_write_units_per_s=_warm(description),
+        table_class=description.get("TableClassSummary", {}).get("TableClass", "STANDARD"),
+        vector_indexes=tuple(map(_vector_index, description.get("VectorIndexes", ()))),
         item_count=description.get("ItemCount", 0),
         size_bytes=description.get("TableSizeBytes", 0),
         stream_arn=description.get("LatestStreamArn") if enabled else None,
@@ -155,6 +188,27 @@ def table_info(description: Mapping[str, Any]) -> TableInfo:
         replica_regions=tuple(replica["RegionName"] for replica in description.get("Replicas", ())),
         status=description.get("TableStatus", "ACTIVE"),
         id=_id(description),
+    )
+
+
+def _maximum(described: Mapping[str, Any], member: str) -> int | None:
+    """A bound that was set on demand; where it was taken off again the service says -1."""
+    units = described.get("OnDemandThroughput", {}).get(member, -1)
+    return units if units > 0 else None
+
+
+def _warm(described: Mapping[str, Any]) -> int | None:
+    units = described.get("WarmThroughput", {}).get("WriteUnitsPerSecond", 0)
+    return units if units > 0 else None
+
+
+def _vector_index(described: Mapping[str, Any]) -> VectorIndexInfo:
+    projection = described.get("Projection", {})
+    held = [described.get("VectorAttribute", {}), *described.get("SearchSchema", ())]
+    return VectorIndexInfo(
+        name=described["IndexName"],
+        projection=projection.get("ProjectionType", "ALL"),
+        included=(*projection.get("NonKeyAttributes", ()), *(each.get("AttributeName", "") for each in held)),
     )
 
 

@@ -16,8 +16,8 @@ from restrike.aws import lambda_
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.errors import AwsError, UsageError
-from restrike.model import cost
 from restrike.model.plan import Items, Planned, PlanWarning, ReplayPlanData
+from restrike.model.prices import ELSEWHERE, Prices, given_prices
 from restrike.model.record import Record
 from restrike.model.report import ReplayReport
 from restrike.model.times import iso_or_none
@@ -284,7 +284,8 @@ async def _look(
     warnings += warned.of_target(target, settings.lanes, mapping)
     if kind.knows_event_ids and not resolved.fresh_event_ids:
         warnings.append(warned.of_event_ids())
-    usd = kind.usd_per_attempt
+    prices = Prices(resolved.aws.region or ELSEWHERE, given=given_prices(request.price))
+    charged = kind.charged_as if invocations is not None else None
     endless = info.count is None and sources.kind_of(resolved.source.scheme).endless(request.source_options)
     return resolved, ReplayPlanData(
         run=name,
@@ -300,8 +301,9 @@ async def _look(
         superseded=superseded,
         invocations=invocations,
         longest_s=longest_s,
-        usd=round(invocations * usd, 6) if invocations is not None and usd is not None else None,
-        prices_as_of=cost.PRICES_AS_OF,
+        usd=None if charged is None else round(prices.usd(charged, invocations or 0), 6),
+        prices_as_of=prices.as_of("invocation"),
+        prices="" if charged is None else prices.told([charged]),
         readers=info.readers,
         on_failure=resolved.on_failure or str(ledger.folder(name) / FAILED),
         gaps=gaps,

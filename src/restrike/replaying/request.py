@@ -12,9 +12,10 @@ from restrike.aws import settings
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, refuse_below, words
+from restrike.model.prices import given_prices
 from restrike.replaying import filters
 from restrike.replaying.filters import FilterRequest
-from restrike.running.flags import LEDGER, PLAN_TIMEOUT, run_flag
+from restrike.running.flags import LEDGER, PLAN_TIMEOUT, PRICE, run_flag
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,6 +39,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     max_age_s: float | None = None
     parallel: int | None = None
     rate: float | None = None
+    price: str | None = None
     max_failures: int | None = None
     max_failures_in_a_row: int | None = None
     on_failure: str | None = None
@@ -75,6 +77,7 @@ FLAGS = (
     ),
     Flag("--parallel", "Lanes.", "pace", "integer", metavar="N", default="the mapping's, else 1"),
     Flag("--rate", "Records a second at most.", "pace", "number", metavar="N"),
+    PRICE,
     Flag("--max-failures", "Stop when more records than these were given up.", "deliver", "integer", metavar="N"),
     Flag(
         "--max-failures-in-a-row",
@@ -125,6 +128,7 @@ def check(request: ReplayRequest) -> None:
         ("--limit", request.filters.limit, 1),
     ):
         refuse_below(flag, value, least)
+    given_prices(request.price)
     if request.batch_size is not None and request.batch_size > 10_000:
         raise UsageError("--batch-size is at most 10,000, as in an event source mapping")
     if request.parallel is not None and request.parallel > 1_000:

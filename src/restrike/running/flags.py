@@ -26,6 +26,14 @@ PLAN_TIMEOUT = Flag(
     default=f"{PLAN_TIMEOUT_S:g}",
     field="plan_timeout_s",
 )
+PRICE = Flag(
+    "--price",
+    "USD per million units, where yours differ.",
+    "pace",
+    metavar="NAME=USD,NAME=USD",
+    default="as listed",
+    variable="RESTRIKE_PRICE",
+)
 FORCE = Flag("--force", "Run beside another run on the table.", "run", "switch")
 RESUME = (
     Flag("--limit", "End when the whole run has dealt with so many.", "run", "integer", metavar="N"),

@@ -20,6 +20,7 @@ import msgspec
 
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, given, refuse_strangers
+from restrike.model.prices import Name
 from restrike.model.uri import Uri
 
 if TYPE_CHECKING:
@@ -117,15 +118,15 @@ class TargetKind(Protocol):
 
     `form` is how the target is written, for help. `flags` are its own; those of the group `pace` may change when a run
     goes on, the others make another run. `alone` is a text that means this kind without its scheme.
-    `usd_per_attempt` is what an attempt costs. `knows_event_ids`: a consumer behind it may drop records whose eventID
-    it has seen before.
+    `charged_as` is the price that an attempt costs, None where it costs nothing. `knows_event_ids`: a consumer behind
+    it may drop records whose eventID it has seen before.
     """
 
     scheme: str
     form: str
     flags: tuple[Flag, ...] = ()
     alone: str = ""
-    usd_per_attempt: float | None = None
+    charged_as: Name | None = None
     knows_event_ids: bool = True
 
     def parse(self, rest: str, folder: Path) -> Uri:

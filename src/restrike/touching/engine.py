@@ -24,6 +24,7 @@ from restrike.aws.session import Aws
 from restrike.aws.walk import ended
 from restrike.aws.wire import Wire
 from restrike.errors import RestrikeError
+from restrike.model.capacity import capacity_of
 from restrike.model.report import State, TouchReport
 from restrike.model.selection import KeyList, Selection
 from restrike.model.speed import Speed
@@ -75,7 +76,7 @@ class Touch:
         self._resumed = life.resumed
         self._on_progress = on_progress
         self._book = Book(life.book, life.run, proving=options.verify, resumed=life.resumed)
-        self._pace = Pace(options.pace, table, asked.wcu_per_item, time.monotonic)
+        self._pace = Pace(options.pace, capacity_of(table, options.attribute), asked.wcu_per_item, time.monotonic)
         # A unit that was not done is read again, and counts again.
         self._limit = Limit(None if options.limit is None else options.limit - self._book.counts.selected)
         self._keys_path = self._book.folder / KEYS

@@ -11,16 +11,15 @@ from restrike.aws import dynamodb, streams
 from restrike.aws.session import Aws
 from restrike.aws.wire import Wire
 from restrike.errors import AccessDenied, AwsError, UsageError
-from restrike.model import cost
-from restrike.model.plan import Estimate, Items, PlanWarning, TouchPlanData
-from restrike.model.selection import KeyList, KeyQuery, Scan, Selection, projected, strands
+from restrike.model.plan import Items, PlanWarning, TouchPlanData
+from restrike.model.selection import KeyList, Selection, projected, strands
 from restrike.model.table import TableInfo, canonical_key
 from restrike.model.text import printable
-from restrike.selecting.count import Count, count
+from restrike.selecting.count import count
 from restrike.selecting.keyfile import KeyFile
 from restrike.selecting.pages import pages
 from restrike.touching.consumers import Consumers, Item, consumers_of, touched_records
-from restrike.touching.pace import PaceOptions, seconds_on_one_partition
+from restrike.touching.estimate import Reckoning
 from restrike.touching.proof import without_proof
 from restrike.touching.request import MARKER, TouchRequest, command_line
 from restrike.touching.run import verb_writing
@@ -42,7 +41,8 @@ class Look:
         self, request: TouchRequest, run: str, aws: Aws, table: TableInfo, wire: Wire, selection: Selection
     ) -> None:
         self.verify = False
-        self.wcu_per_item = float(cost.writes_per_item(table, request.attribute))
+        self._reckoning = Reckoning(request, aws, table, selection)
+        self.wcu_per_item = self._reckoning.wcu_per_item
         self._request = request
         self._run = run
         self._mine = {"S": run if request.remove is None else request.remove}
@@ -50,7 +50,6 @@ class Look:
         self._table = table
         self._wire = wire
         self._selection = selection
-        self._pace = PaceOptions(request.rate, request.max_wcu)
         self._warnings: list[PlanWarning] = []
 
     async def plan(self, keys_path: Path) -> TouchPlanData:
@@ -65,9 +64,8 @@ class Look:
         already = sum(item.get(request.attribute) == self._mine for item in items.values())
         others = self._others(items)
         self._warn_of_table(counted.items)
-        one_partition = None
-        if counted.items.count and self._is_one_partition():
-            one_partition = seconds_on_one_partition(self._limited(counted.items.count), self.wcu_per_item)
+        reckoned = self._reckoning.of(counted)
+        self._warnings += reckoned.warnings
         return TouchPlanData(
             run=self._run,
             table=table.name,
@@ -84,10 +82,11 @@ class Look:
             sample_size=len(keys),
             sample_already=already if request.mode != "counter" else 0,
             sample_others=others,
-            estimate=self._estimate(counted),
-            rate=self._pace.describe(table),
-            seconds_one_partition=one_partition,
-            prices_as_of=cost.PRICES_AS_OF,
+            estimate=reckoned.estimate,
+            rate=reckoned.rate,
+            seconds_one_partition=reckoned.seconds_one_partition,
+            prices=reckoned.prices,
+            prices_as_of=reckoned.prices_as_of,
             consumers=consumers.known,
             consumers_note=consumers.note,
             readers=self._readers(consumers),
@@ -184,9 +183,6 @@ class Look:
         self._warn("other-runs", text)
         return dict(names.most_common())
 
-    def _limited(self, items: int) -> int:
-        return min(items, self._request.limit) if self._request.limit is not None else items
-
     # ── consumers and proof ──────────────────────────────────────────────────────────────────────────────
 
     def _consumers(self, items: list[Item]) -> Consumers:
@@ -229,31 +225,7 @@ class Look:
             " (one is this proof)" if self.verify else ""
         )
 
-    # ── cost and warnings ────────────────────────────────────────────────────────────────────────────────
-
-    def _estimate(self, counted: Count) -> Estimate:
-        rru = counted.rru
-        if counted.items.count is None:
-            return Estimate(None, rru, None, None)
-        items = self._limited(counted.items.count)
-        wru = items * self.wcu_per_item
-        usd = cost.usd_of_writes(self._table, wru) + cost.usd_of_reads(self._table, rru or 0.0)
-        seconds = self._pace.seconds(self._table, items, self.wcu_per_item)
-        if self._is_one_partition():
-            seconds = max(seconds, seconds_on_one_partition(items, self.wcu_per_item))
-        return Estimate(wru, round(rru, 1) if rru is not None else None, round(usd, 6), round(seconds, 1))
-
-    def _is_one_partition(self) -> bool:
-        """Whether all writes go to one partition key: the table's, or that of an index that projects the marker."""
-        what = self._selection.what
-        if isinstance(what, KeyQuery) and what.index is None:
-            return True
-        if isinstance(what, KeyList | Scan) or what.index is None:
-            return False
-        index = self._table.index(what.index)
-        if index.kind == "local" or not index.projects(self._request.attribute):
-            return False
-        return isinstance(what, KeyQuery) or what.first.strftime(what.format) == what.last.strftime(what.format)
+    # ── warnings ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _warn_of_table(self, items: Items) -> None:
         table, attribute = self._table, self._request.attribute
@@ -284,23 +256,12 @@ class Look:
             self._warn(
                 "ttl", f"items expire by {ttl!r}: one that expires meanwhile is reported as gone and fires its REMOVE."
             )
-        rate = self._pace.items_per_s(table, self.wcu_per_item)
-        if not table.on_demand and rate is not None and rate * self.wcu_per_item > table.write_capacity:
-            self._warn(
-                "exceeds-capacity",
-                f"{rate * self.wcu_per_item:g} WCU/s are more than the {table.write_capacity:g} that are provisioned: "
-                "the application's writes would be throttled.",
-            )
         if table.view_type in ("KEYS_ONLY", "OLD_IMAGE"):
             self._warn(
                 "view-type",
                 f"the stream shows {table.view_type}: consumers do not see the new image, and the proof can only bound "
                 "what was seen.",
             )
-        projecting = table.indexes_projecting(attribute)
-        if projecting:
-            names = ", ".join(index.name for index in projecting)
-            self._warn("index-writes", f"each touch writes {1 + len(projecting)} times: {names} project {attribute!r}.")
         if items.count == 0:
             self._warn("empty", "nothing is selected: there is nothing to fire.")
 

@@ -8,12 +8,12 @@ from typing import Literal
 
 import msgspec
 
-from restrike.model.cost import PARTITION_WCU, default_wcu
-from restrike.model.table import TableInfo
+from restrike.model.capacity import Capacity
+from restrike.model.numbers import figure
 
-START_WCU_PER_S = 2_000.0  # of --rate max: half of what a new on-demand table takes
 GROWTH = 1.25  # a second, while nothing is throttled
 MIN_WCU_PER_S = 25.0  # about a batch a second: from less it would take minutes to find back
+START_SHARE = 0.5  # of what the table takes at once: where --rate max begins
 _SLEEP_FROM_S = 0.005
 _BURST_S = 0.1
 
@@ -24,57 +24,75 @@ class PaceOptions(msgspec.Struct, frozen=True):
     rate: float | Literal["max"] | None = None
     max_wcu: float | None = None
 
-    def describe(self, table: TableInfo) -> str:
+    def cap_wcu(self, capacity: Capacity) -> float | None:
+        """What "max" never exceeds: what was asked for, and the maximum that was set for the table on demand."""
+        limits = [limit for limit in (self.max_wcu, capacity.most_wcu if capacity.on_demand else None) if limit]
+        return min(limits, default=None)
+
+    def start_wcu(self, capacity: Capacity) -> float:
+        """Where "max" begins: at half of what the table takes at once."""
+        start = max(MIN_WCU_PER_S, capacity.at_once[0] * START_SHARE)
+        return min(start, self.cap_wcu(capacity) or start)
+
+    def describe(self, capacity: Capacity) -> str:
+        """The pace in words, and what it is based on."""
         if self.rate == "max":
-            return "as fast as nothing is throttled" + (f", at most {self.max_wcu:g} WCU/s" if self.max_wcu else "")
+            return self._max(capacity)
         parts = []
         if self.rate is not None:
-            parts.append(f"{self.rate:g} items/s")
+            parts.append(f"{figure(self.rate)} items/s")
         if self.max_wcu is not None:
-            parts.append(f"{self.max_wcu:g} WCU/s")
-        if parts:
-            return " and ".join(parts)
-        share = "on demand" if table.on_demand else f"25 % of {table.write_capacity:g}"
-        return f"{default_wcu(table):g} WCU/s ({share})"
+            parts.append(f"{figure(self.max_wcu)} WCU/s")
+        return " and ".join(parts) or capacity.default_told
 
-    def items_per_s(self, table: TableInfo, wcu_per_item: float) -> float | None:
-        """The items a second that this comes to; None for "max"."""
+    def _max(self, capacity: Capacity) -> str:
+        cap, start = self.cap_wcu(capacity), self.start_wcu(capacity)
+        at_once, why = capacity.at_once
+        text = f"as fast as nothing is throttled, from {figure(start)} WCU/s on"
+        text += f" (half of {why})" if start == at_once * START_SHARE else ""
+        if cap is None:
+            return text
+        return f"{text}, at most {figure(cap)}" + ("" if cap == self.max_wcu else f" (maximum of {capacity.tightest})")
+
+    def items_per_s(self, capacity: Capacity, wcu_per_item: float) -> float | None:
+        """The items a second that this comes to; None for "max" without a cap."""
         if self.rate == "max":
-            return self.max_wcu / wcu_per_item if self.max_wcu else None
+            cap = self.cap_wcu(capacity)
+            return None if cap is None else cap / wcu_per_item
         limits = []
         if self.rate is not None:
             limits.append(self.rate)
         if self.max_wcu is not None:
             limits.append(self.max_wcu / wcu_per_item)
-        return min(limits) if limits else default_wcu(table) / wcu_per_item
+        return min(limits) if limits else capacity.default_wcu / wcu_per_item
 
-    def seconds(self, table: TableInfo, items: int, wcu_per_item: float) -> float:
-        """How long that many items take at this pace; "max" is reckoned at a new on-demand table's start."""
-        rate = self.items_per_s(table, wcu_per_item) or 4_000 / wcu_per_item
+    def seconds(self, capacity: Capacity, items: int, wcu_per_item: float) -> float:
+        """How long that many items take at this pace; "max" is reckoned at what the table takes at once."""
+        rate = self.items_per_s(capacity, wcu_per_item)
+        if self.rate == "max" or rate is None:
+            at_once = capacity.at_once[0] / wcu_per_item
+            rate = at_once if rate is None else min(rate, at_once)
         return items / rate
-
-
-def seconds_on_one_partition(items: int, wcu_per_item: float) -> float:
-    """How long if all items are of one partition key: it takes 1,000 write units a second, whoever writes."""
-    return items * wcu_per_item / PARTITION_WCU
 
 
 class Pace:
     """Hands out leave to write. Halves when something is throttled; grows again (or, for "max", on) otherwise."""
 
-    def __init__(self, options: PaceOptions, table: TableInfo, wcu_per_item: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, options: PaceOptions, capacity: Capacity, wcu_per_item: float, clock: Callable[[], float]
+    ) -> None:
         self._clock = clock
         self._wcu_per_item = wcu_per_item
         self._adaptive = options.rate == "max"
         self._items_cap = options.rate if isinstance(options.rate, int | float) else None
         if self._adaptive:
-            self._cap = options.max_wcu
-            self._wcu_per_s = min(START_WCU_PER_S, self._cap or START_WCU_PER_S)
+            self._cap = options.cap_wcu(capacity)
+            self._wcu_per_s = options.start_wcu(capacity)
         else:
             # Without a limit in units, a rate in items is the only one.
             self._cap = options.max_wcu if self._items_cap is None or options.max_wcu else float("inf")
             if self._cap is None:
-                self._cap = default_wcu(table)
+                self._cap = capacity.default_wcu
             self._wcu_per_s = self._cap
         self._next = 0.0
         self._changed_at = clock()

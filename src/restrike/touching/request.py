@@ -11,7 +11,8 @@ from restrike.aws import settings
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, refuse_below, words
-from restrike.running.flags import EXPECT_ACCOUNT, FORCE, LEDGER, PLAN_TIMEOUT, run_flag
+from restrike.model.prices import given_prices
+from restrike.running.flags import EXPECT_ACCOUNT, FORCE, LEDGER, PLAN_TIMEOUT, PRICE, run_flag
 from restrike.selecting import request as selecting
 from restrike.selecting.request import SelectionRequest
 
@@ -39,6 +40,7 @@ class TouchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     concurrency: int | None = None
     rate: float | Literal["max"] | None = None
     max_wcu: float | None = None
+    price: str | None = None
     verify: bool | None = None
     verify_timeout_s: float | None = None
     run: str | None = None
@@ -104,10 +106,11 @@ FLAGS = (
         "pace",
         "number",
         metavar="N",
-        default="25 % of capacity, else 500",
+        default="25 % of capacity, 500 on demand",
         variable="RESTRIKE_MAX_WCU",
     ),
     Flag("--concurrency", "Requests under way at once.", "pace", "integer", metavar="N", default=str(CONCURRENCY)),
+    PRICE,
     Flag("--verify", "Look for each record on the stream.", "prove", "toggle", default="where safe"),
     Flag(
         "--verify-timeout",
@@ -156,6 +159,7 @@ def check(request: TouchRequest) -> None:
         ("--plan-timeout", request.plan_timeout_s, 0.1),
     ):
         refuse_below(flag, value, least)
+    given_prices(request.price)
     if request.concurrency is not None and request.concurrency > 1_000:
         raise UsageError("--concurrency is at most 1,000")
     for flag, text in (

@@ -30,7 +30,7 @@ def show_plan(plan: CapturePlanData) -> Rows:
     row("ends", plan.ends)
     row("readers", plan.readers)
     if plan.usd_month_per_shard is not None:
-        row("costs", f"at most {money(plan.usd_month_per_shard)} a month and idle shard for the reads")
+        row("costs", f"at most {money(plan.usd_month_per_shard)} a month and idle shard for the reads ({plan.prices})")
     row.warnings(plan.warnings)
     row.to_do("Nothing was written.", plan.command)
     return row

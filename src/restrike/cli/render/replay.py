@@ -39,7 +39,7 @@ def show_plan(plan: ReplayPlanData) -> Rows:
     if plan.nothing_new:
         row("nothing new", plan.nothing_new)
     elif plan.invocations is not None:
-        usd = f", {money(plan.usd)} for the requests ({plan.prices_as_of})" if plan.usd is not None else ""
+        usd = f", {money(plan.usd)} for the requests ({plan.prices})" if plan.usd is not None else ""
         about = plan.counted if plan.counted in ("at most", "at least") else "about"
         row("invocations", f"{about} {plan.invocations:,}{usd}")
     if plan.longest_s is not None and not plan.nothing_new:

@@ -46,11 +46,13 @@ def show_plan(plan: TouchPlanData) -> Rows:
         reads = f", {estimate.rru:g} read units" if estimate.rru is not None else ""
         row("capacity", f"{estimate.wru:,.0f} write units{reads}")
     if estimate.usd is not None:
-        row("money", f"{money(estimate.usd)} (prices of us-east-1, {plan.prices_as_of})")
+        row("money", f"{money(estimate.usd)} ({plan.prices})")
+    elif estimate.wru is not None:
+        row("money", "not known: autoscaling may raise what is provisioned")
     if estimate.seconds is not None:
         row("duration", f"{duration(estimate.seconds)} at {plan.rate}")
     if plan.seconds_one_partition is not None:
-        row("", f"not under {duration(plan.seconds_one_partition)}: one partition key takes 1,000 WCU/s")
+        row("", f"one partition key takes as few as 1,000 WCU/s: {duration(plan.seconds_one_partition)} at that")
     row("stream", f"{plan.view_type}; readers: {plan.readers}")
     row("proof", ("yes: " if plan.verify else "no: ") + plan.verify_why)
     signs = {True: "fires", False: "does not fire", None: "unknown"}

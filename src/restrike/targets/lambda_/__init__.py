@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restrike.errors import AccessDenied, AwsError, UsageError
-from restrike.model import cost
 from restrike.model.uri import Uri
 from restrike.targets import Opening, Options, TargetInfo, TargetKind
 
@@ -21,7 +20,7 @@ class LambdaKind(TargetKind):
 
     scheme = "lambda"
     form = "lambda:NAME[:ALIAS]"
-    usd_per_attempt = cost.USD_PER_INVOCATION
+    charged_as = "invocation"
 
     def parse(self, rest: str, folder: Path) -> Uri:
         from restrike.aws.lambda_ import function_name
