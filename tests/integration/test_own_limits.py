@@ -76,24 +76,24 @@ def warned(plan: TouchPlanData, code: str) -> list[str]:
 def test_a_maximum_on_demand_bounds_the_pace(orders: Table, proxy: Proxy) -> None:
     url = telling(proxy, OnDemandThroughput={"MaxWriteRequestUnits": 800, "MaxReadRequestUnits": -1})
     plan = plan_of(orders, url)
-    assert plan.rate == "400 WCU/s, 200 of them in the table (25 % of its maximum of 800)"
-    assert plan.estimate.seconds == pytest.approx(60 * 2 / 400)
+    assert plan.rate == "200 WCU/s (25 % of the maximum of 800)"
+    assert plan.estimate.seconds == pytest.approx(60 * 2 / 200)
     assert warned(plan, "exceeds-capacity") == []
     (faster,) = warned(plan_of(orders, url, max_wcu=2_000.0), "exceeds-capacity")
-    assert "2,000 WCU/s, 1,000 of them in the table, are more than the 800" in faster
+    assert "2,000 WCU/s are more than the 800 that it takes at most" in faster
     at_most = plan_of(orders, url, rate="max")
-    assert at_most.rate.endswith("(half of the maximum of the table), at most 1,600 (maximum of the table)")
+    assert at_most.rate.endswith("(half of the maximum of the table), at most 800 (maximum of the table)")
     assert warned(at_most, "exceeds-capacity") == []
 
 
 def test_an_index_bounds_it_too(orders: Table, provisioned: Table, proxy: Proxy) -> None:
     bound = {"OnDemandThroughput": {"MaxWriteRequestUnits": 20, "MaxReadRequestUnits": -1}}
     plan = plan_of(orders, telling(proxy, index=bound))
-    assert plan.rate == "10 WCU/s, 5 of them in index by_day (25 % of its maximum of 20)"
+    assert plan.rate == "10 WCU/s, at most 5 of them in index by_day (25 % of its maximum of 20)"
     url = telling(proxy, index={"ProvisionedThroughput": {"WriteCapacityUnits": 8, "ReadCapacityUnits": 40}})
-    assert plan_of(provisioned, url).rate == "4 WCU/s, 2 of them in index by_day (25 % of its 8)"
+    assert plan_of(provisioned, url).rate == "4 WCU/s, at most 2 of them in index by_day (25 % of its 8)"
     (slower,) = warned(plan_of(provisioned, url, rate=10.0), "exceeds-capacity")
-    assert "10 of them in index by_day, are more than the 8 that are provisioned" in slower
+    assert "up to 10 of them in index by_day, are more than the 8 that are provisioned" in slower
 
 
 def test_what_is_executed_keeps_to_it(orders: Table, proxy: Proxy) -> None:
@@ -102,16 +102,16 @@ def test_what_is_executed_keeps_to_it(orders: Table, proxy: Proxy) -> None:
     plan = restrike.touch(orders.name, all=True, endpoint_url=url, verify=False)
     report = plan.execute(lambda progress: told.append(progress.wcu_per_s))
     assert (report.state, report.fired) == ("COMPLETED", 60)
-    assert set(told) == {200.0}
+    assert set(told) == {100.0}
 
 
 def test_warm_throughput_is_the_base_of_max(orders: Table, proxy: Proxy) -> None:
-    warm = {"WriteUnitsPerSecond": 6_000, "ReadUnitsPerSecond": 12_000, "Status": "ACTIVE"}
+    warm = {"WriteUnitsPerSecond": 3_000, "ReadUnitsPerSecond": 12_000, "Status": "ACTIVE"}
     url = telling(proxy, index={"WarmThroughput": warm}, WarmThroughput={**warm, "WriteUnitsPerSecond": 9_000})
-    assert plan_of(orders, url).rate == "500 WCU/s (on demand; warm throughput 6,000 of index by_day)"
+    assert plan_of(orders, url).rate == "500 WCU/s (on demand; warm throughput 3,000 of index by_day)"
     plan = plan_of(orders, url, rate="max")
-    assert "from 6,000 WCU/s on (half of the warm throughput of index by_day)" in plan.rate
-    assert plan.estimate.seconds == pytest.approx(60 * 2 / 12_000, abs=0.05)
+    assert "from 3,000 WCU/s on (half of the warm throughput of index by_day)" in plan.rate
+    assert plan.estimate.seconds == pytest.approx(60 * 2 / 6_000, abs=0.05)
 
 
 def test_reading_that_is_more_than_the_table_takes(dynamodb_local: str, proxy: Proxy) -> None:

@@ -13,7 +13,7 @@ from restrike.touching.pace import GROWTH, MIN_WCU_PER_S, START_SHARE, Pace, Pac
 ON_DEMAND = Capacity(on_demand=True, places=(Place(1.0),))
 WARM = Capacity(on_demand=True, places=(Place(1.0, warm=12_000),))
 BOUNDED = Capacity(on_demand=True, places=(Place(1.0, warm=12_000, most=1_000),))
-INDEXED = Capacity(on_demand=True, places=(Place(0.5, warm=12_000), Place(0.5, "by_day", most=1_000, warm=4_000)))
+INDEXED = Capacity(on_demand=True, places=(Place(1.0, warm=12_000), Place(0.5, "by_day", most=1_000, warm=4_000)))
 PROVISIONED = Capacity(on_demand=False, places=(Place(1.0, most=400),))
 START_WCU_PER_S = START_SHARE * NEW_TABLE_WCU
 MAX = "as fast as nothing is throttled"

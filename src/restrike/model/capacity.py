@@ -14,14 +14,17 @@ NEW_TABLE_WCU = 4_000.0
 """What an on-demand table takes at once when it is new, and where it does not tell its warm throughput."""
 ON_DEMAND_DEFAULT_WCU = 500.0
 DEFAULT_SHARE = 0.25
+INDEX_SHARE = 0.5
+"""The most that one index gets of all units: what it takes of a write the table takes too, and maybe others. The table
+gets all of them where its indexes have nothing of the items, and so this is no matter of how many there are."""
 
 
 class Place(msgspec.Struct, frozen=True):
     """Where writes go: the table with its local indexes, or a global index (`index` is its name).
 
-    `share` is its part of all the units that a touch takes. `most` is what it takes a second: provisioned, or the
-    maximum that was set for it on demand; None where nothing is. `warm` is what it takes at once, None where that is
-    not told.
+    `share` is its part, at most, of all the units that a touch takes. `most` is what it takes a second: provisioned, or
+    the maximum that was set for it on demand; None where nothing is. `warm` is what it takes at once, None where that
+    is not told.
     """
 
     share: float
@@ -108,7 +111,7 @@ class Capacity(msgspec.Struct, frozen=True):
         percent = f"{100 * here / place.most:.0f} %"
         most = f"{'maximum of ' if self.on_demand else ''}{place.most:,}"
         if place.share < 1:
-            return f"{told}, {figure(here)} of them in {place} ({percent} of its {most})"
+            return f"{told}, at most {figure(here)} of them in {place} ({percent} of its {most})"
         return f"{told} ({percent} of {'the ' if self.on_demand else ''}{most})"
 
     def overfull(self, wcu: float) -> tuple[Place, ...]:
@@ -121,24 +124,22 @@ def capacity_of(table: TableInfo, attribute: str) -> Capacity:
 
     An index that is full holds the table back: DynamoDB throttles writes to the table for it.
     """
-    projecting = table.indexes_projecting(attribute)
-    writes = 1 + len(projecting)
-    apart = [index for index in projecting if index.kind == "global"]
     places = [
         Place(
-            share=(writes - len(apart)) / writes,
+            share=1.0,
             most=table.max_write_request_units if table.on_demand else table.write_capacity,
             warm=table.warm_write_units_per_s,
         )
     ]
     places += [
         Place(
-            share=1 / writes,
+            share=INDEX_SHARE,
             index=index.name,
             most=index.max_write_request_units if table.on_demand else index.write_capacity or None,
             warm=index.warm_write_units_per_s,
         )
-        for index in apart
+        for index in table.indexes_projecting(attribute)
+        if index.kind == "global"
     ]
     return Capacity(table.on_demand, tuple(places))
 

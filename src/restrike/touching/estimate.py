@@ -101,7 +101,7 @@ class Reckoning:
         wcu = (rate or 0.0) * self.wcu_per_item
         what = "that it takes at most (OnDemandThroughput)" if table.on_demand else "that are provisioned"
         for place in self._capacity.overfull(wcu):
-            here = "" if place.share == 1 else f", {figure(wcu * place.share)} of them in {place},"
+            here = "" if place.share == 1 else f", up to {figure(wcu * place.share)} of them in {place},"
             yield PlanWarning(
                 "exceeds-capacity",
                 f"{figure(wcu)} WCU/s{here} are more than the {place.most:,} {what}: "
