@@ -98,10 +98,12 @@ def test_an_index_bounds_it_too(orders: Table, provisioned: Table, proxy: Proxy)
 
 def test_what_is_executed_keeps_to_it(orders: Table, proxy: Proxy) -> None:
     url = telling(proxy, OnDemandThroughput={"MaxWriteRequestUnits": 400})
+    shown = command.restrike("touch", orders.name, "--endpoint-url", url, "--all", "--run", "r").stdout
+    assert "1.2 s at 100 WCU/s (25 % of the maximum of 400)" in shown
     told: list[float] = []
-    plan = restrike.touch(orders.name, all=True, endpoint_url=url, verify=False)
+    plan = restrike.touch(orders.name, all=True, limit=25, endpoint_url=url, verify=False)
     report = plan.execute(lambda progress: told.append(progress.wcu_per_s))
-    assert (report.state, report.fired) == ("COMPLETED", 60)
+    assert (report.state, report.fired) == ("LIMITED", 25)
     assert set(told) == {100.0}
 
 
@@ -126,6 +128,8 @@ def test_reading_that_is_more_than_the_table_takes(dynamodb_local: str, proxy: P
     assert "more than the 3 that it takes at most" in warning
     assert warned(plan_of(big, url, rate=1.0), "exceeds-read-capacity") == []
     assert warned(plan_of(big, dynamodb_local), "exceeds-read-capacity") == []
+    little = restrike.touch(big.name, partition_key="1", endpoint_url=url).data
+    assert warned(little, "exceeds-read-capacity") == []
 
 
 # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────

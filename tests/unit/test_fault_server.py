@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 
 from tests.servers.faults import (
     AccessDenied,
+    Altered,
     ErrorAfterApply,
     ExpiredIterator,
     Fault,
@@ -317,6 +318,14 @@ def test_garbage(engine: Engine, apply: bool) -> None:
     assert answer.status == 200
     assert answer.raw.startswith(b"<html>")
     assert len(engine.applied) == apply
+
+
+def test_an_answer_that_is_altered(engine: Engine) -> None:
+    with faulty(engine.url, [Altered("Scan", change=lambda answer: answer.update(more={"member": 1}))]) as proxy:
+        answer = send(proxy, "Scan", {"TableName": "T"})
+    assert answer.body == {"echo": {"TableName": "T"}, "operation": "Scan", "more": {"member": 1}}
+    assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.raw))
+    assert len(engine.applied) == 1
 
 
 def test_an_unreachable_engine_is_a_bad_gateway() -> None:

@@ -113,8 +113,9 @@ class Reckoning:
             return
         if rate is None:
             rate = self._capacity.at_once[0] / self.wcu_per_item
-        rcu = (counted.rru or 0.0) / (counted.items.count or 1) * rate
-        if rcu > most:
+        rru = counted.rru or 0.0
+        rcu = rru / (counted.items.count or 1) * rate
+        if min(rru, rcu) > most:  # what takes less than a second's is no matter of pace
             yield PlanWarning(
                 "exceeds-read-capacity",
                 f"reading at that pace takes {figure(rcu)} RCU/s, more than the {most:,} {what}: "
