@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from restrike.aws.session import Aws
+from restrike.aws.session import Aws, ask
 from restrike.aws.settings import AwsSettings
 from restrike.errors import BadCredentials, UsageError
 
@@ -20,7 +20,7 @@ def test_credentials_are_not_pickled(send: Callable[[Any], object], monkeypatch:
     """It was pickled with the secret key in clear."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "verysecretvalue")
     aws = Aws(AwsSettings(region="eu-west-1"))
-    assert aws.credentials().secret_key == "verysecretvalue"
+    assert aws.credentials().get_frozen_credentials().secret_key == "verysecretvalue"
     with pytest.raises(TypeError, match="send its settings"):
         send(aws)
     assert pickle.loads(pickle.dumps(aws.settings)) == aws.settings
@@ -75,4 +75,4 @@ def test_a_broken_config_is_said(name: str, text: bytes, tmp_path: Path, monkeyp
 def test_half_credentials_are_no_matter_of_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(BadCredentials, match=r"[Pp]artial"):
-        Aws().client("dynamodb")
+        ask(Aws().client("dynamodb"), "ListTables")

@@ -11,12 +11,15 @@ import pytest
 
 from restrike.aws.session import Aws
 from restrike.errors import BadCredentials, UsageError
+from restrike.stores import open_store
 from restrike.stores.folder import LocalFolder
-from restrike.stores.s3 import Bucket
 
 
-def test_a_bucket_that_refuses_the_time_of_a_request_says_that_the_clock_is_wrong() -> None:
-    bucket = Bucket(None, "s3://b", "b", Aws())
+def test_a_bucket_that_refuses_the_time_of_a_request_says_that_the_clock_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    bucket = open_store("s3://b", Aws)
     refused = bucket._problem(Exception("403 Forbidden: <Code>RequestTimeTooSkewed</Code>"), "cannot list s3://b")
     assert isinstance(refused, BadCredentials)
     assert "clock" in refused.hint

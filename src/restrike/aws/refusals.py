@@ -58,6 +58,9 @@ _HINTS: dict[type[AwsError], str] = {
     BadCredentials: "Log in again, or set other credentials (--profile); then run the command again.",
 }
 
+_OF_NEW_KEYS = "Are the keys new? They may need a moment until every service knows them. Else: "
+_UNKNOWN_KEYS = frozenset({"UnrecognizedClientException", "InvalidClientTokenId"})
+
 _OF_THE_CLOCK = ("Signature expired", "Signature not yet current", "Request has expired", "RequestTimeTooSkewed")
 CLOCK_HINT = "This machine's clock is wrong by minutes: set it, then run the command again."
 
@@ -74,6 +77,8 @@ def error_for(operation: str, code: str, message: str, status: int = 400, reason
     kind = ERRORS.get(code) or (ServiceFault if status >= 500 else AwsError)
     text = f"{operation}: {code}: {message}" if message else f"{operation}: {code or status}"
     hint = CLOCK_HINT if of_the_clock(f"{code} {message}") else _HINTS.get(kind, "")
+    if code in _UNKNOWN_KEYS:
+        hint = _OF_NEW_KEYS + hint
     return kind(text, hint, code=code, operation=operation, status=status, throttling_reasons=reasons)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import os
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,20 +17,23 @@ import botocore.session
 from botocore import xform_name
 from botocore.configprovider import ConfiguredEndpointProvider
 
+from restrike.aws.credentials import Credentials
+from restrike.aws.destination import Destination, destination_of
 from restrike.aws.endpoints import checked_endpoint
-from restrike.aws.refusals import error_for, not_of, unreachable
+from restrike.aws.refusals import EXPIRED_TOKEN_CODES, error_for, not_of, unreachable
 from restrike.aws.settings import AwsSettings
 from restrike.aws.trouble import note_try, told_if_silent
-from restrike.errors import AwsError, BadCredentials, UsageError
+from restrike.errors import AwsError, RestrikeError, UsageError
 
 _COLD = botocore.config.Config(
     # A stream call must not go to a per-account host: its records are asked for by stream ARN.
     account_id_endpoint_mode="disabled",
+    # It would ask DynamoDB where DynamoDB is, and be told the Region's host; the wire asks nobody.
+    endpoint_discovery_enabled=False,
     # With its pauses some 30 s of silence; it is told after the first few: `restrike.aws.trouble`.
     connect_timeout=4,
     read_timeout=6,
     retries={"mode": "standard", "total_max_attempts": 4},
-    user_agent_extra="restrike",
 )
 _SERVICE_IDS = {
     "dynamodb": "dynamodb",
@@ -39,6 +43,12 @@ _SERVICE_IDS = {
     "sts": "sts",
     "application-autoscaling": "application_auto_scaling",
 }
+
+
+@functools.cache
+def user_agent() -> str:
+    """What every request says of who sends it."""
+    return f"restrike/{importlib.metadata.version('restrike')}"
 
 
 @functools.cache
@@ -53,7 +63,9 @@ class Aws:
     def __init__(self, settings: AwsSettings | None = None) -> None:
         self.settings = settings or AwsSettings()
         self.session = self._new_session()
-        self._clients: dict[str, Any] = {}
+        self._credentials = Credentials(self._new_session)
+        self.session.register_component("credential_provider", self._credentials)
+        self._clients: dict[tuple[str, str], Any] = {}
 
     def __reduce__(self) -> NoReturn:
         # Its credentials would go with it, in clear.
@@ -62,7 +74,7 @@ class Aws:
     @property
     def region(self) -> str:
         """The Region; UsageError where none is set. A file that is replayed to a file needs none."""
-        region = self.settings.region or os.environ.get("AWS_REGION") or self.session.get_config_variable("region")
+        region = self.session.get_config_variable("region")
         if not region:
             raise UsageError("no Region is set", "Give --region, or set AWS_REGION.")
         return str(region)
@@ -81,6 +93,9 @@ class Aws:
                 "AWS_SHARED_CREDENTIALS_FILE.",
             ) from None
         session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
+        session.user_agent_extra = user_agent()
+        if region := self.settings.region or os.environ.get("AWS_REGION"):
+            session.set_config_variable("region", region)  # also for the services that hand out credentials
         return session
 
     def configured_endpoint(self, service: str) -> str | None:
@@ -112,45 +127,47 @@ class Aws:
         """
         return self.configured_endpoint("dynamodb") is None or self.configured_endpoint(service) is not None
 
-    def client(self, service: str) -> Any:
-        """A botocore client for what is asked seldom. Its answers are untyped dictionaries."""
-        if service not in self._clients:
-            region, endpoint_url = self.region, self.configured_endpoint(service)
+    def client(self, service: str, region: str | None = None) -> Any:
+        """A botocore client for what is asked seldom, in our Region or in that one. Its answers are untyped
+        dictionaries."""
+        region = region or self.region
+        if (service, region) not in self._clients:
             try:
-                self._clients[service] = self.session.create_client(
-                    service, region_name=region, endpoint_url=endpoint_url, config=_COLD
+                client: Any = self.session.create_client(
+                    service, region_name=region, endpoint_url=self.configured_endpoint(service), config=_COLD
                 )
-            except (botocore.exceptions.PartialCredentialsError, botocore.exceptions.CredentialRetrievalError) as error:
-                raise BadCredentials(str(error), CREDENTIALS_HINT) from None
             except (botocore.exceptions.BotoCoreError, ValueError) as error:
                 raise UsageError(f"no {service} client: {error}", "Check --region and --endpoint-url.") from None
-            self._clients[service].meta.events.register_first("needs-retry", note_try)
-        return self._clients[service]
+            client.meta.events.register_first("needs-retry", self._renew_expired)
+            client.meta.events.register_first("needs-retry", note_try)
+            self._clients[service, region] = client
+        return self._clients[service, region]
+
+    def _renew_expired(self, response: Any, request_dict: dict[str, Any], **_: Any) -> int | None:
+        """botocore's event `needs-retry`: a call whose credentials had just expired is made once more."""
+        code = "" if response is None else response[1].get("Error", {}).get("Code")
+        if code not in EXPIRED_TOKEN_CODES or request_dict["context"].get("restrike-renewed"):
+            return None
+        request_dict["context"]["restrike-renewed"] = True
+        self._credentials.renew()
+        return 0
+
+    def destination(self, service: str) -> Destination:
+        """Where requests for that service go."""
+        return destination_of(self.client(service))
 
     def endpoint(self, service: str) -> str:
         """The URL that requests for that service go to, by botocore's rules."""
-        return str(self.client(service).meta.endpoint_url)
+        return self.destination(service).url
 
-    def credentials(self, *, renew: bool = False) -> Any:
-        """botocore's credentials, which refresh themselves; `renew` looks for them again from the start."""
-        if renew:
-            self.session = self._new_session()
-        try:
-            credentials = self.session.get_credentials()
-        except botocore.exceptions.BotoCoreError as error:
-            raise BadCredentials(f"no AWS credentials: {error}", CREDENTIALS_HINT) from None
-        if credentials is None:
-            raise BadCredentials("no AWS credentials were found", CREDENTIALS_HINT)
-        return credentials
+    def credentials(self) -> Credentials:
+        """What every request is signed with; BadCredentials where there is nothing."""
+        self._credentials.find()
+        return self._credentials
 
     def ca_bundle(self) -> str | None:
         bundle = self.session.get_config_variable("ca_bundle")
         return str(bundle) if bundle else None
-
-
-CREDENTIALS_HINT = (
-    "Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (any value for DynamoDB Local), or log in."
-)
 
 
 _ALWAYS_THERE = {
@@ -181,37 +198,43 @@ def answered_at(answer: dict[str, Any]) -> datetime | None:
 def time_of(client: Any, operation: str, **parameters: Any) -> datetime | None:
     """The service's own time, told with whatever it answers to that, be it a refusal; None where there is none."""
     try:
-        return answered_at(getattr(client, xform_name(operation))(**parameters))
-    except botocore.exceptions.ClientError as error:
-        return answered_at(dict(error.response))
-    except botocore.exceptions.BotoCoreError:
+        return answered_at(told(client, operation, **parameters))
+    except RestrikeError:
         return None
+
+
+def told(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
+    """What the service answers to that, be it a refusal."""
+    try:
+        answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
+    except botocore.exceptions.ClientError as error:
+        return dict(error.response)
+    except botocore.exceptions.BotoCoreError as error:
+        raise unreachable(operation, destination_of(client).url, error) from None
+    return answer
 
 
 def ask(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     """One seldom-made call through botocore, its errors as ours. `operation` in the API's own spelling."""
     service = client.meta.service_model.service_id.replace(" ", "")
+    where = destination_of(client).url
     try:
-        with told_if_silent(service, operation, str(client.meta.endpoint_url)):
+        with told_if_silent(service, operation, where):
             answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
     except botocore.exceptions.ClientError as error:
         problem = error.response.get("Error", {})
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         raise error_for(operation, str(problem.get("Code", "")), str(problem.get("Message", "")), status) from None
-    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
-        raise BadCredentials(str(error), CREDENTIALS_HINT) from None
     except botocore.exceptions.ParamValidationError as error:
         raise UsageError(f"{operation}: {error}") from None
-    except (botocore.exceptions.TokenRetrievalError, botocore.exceptions.CredentialRetrievalError) as error:
-        raise BadCredentials(str(error), CREDENTIALS_HINT) from None
     except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
-        raise unreachable(operation, str(client.meta.endpoint_url), error) from None
+        raise unreachable(operation, where, error) from None
     except botocore.exceptions.BotoCoreError as error:
         raise AwsError(f"{operation}: {error}", operation=operation) from None
     except (botocore.parsers.ResponseParserError, AttributeError, KeyError, TypeError, UnicodeDecodeError):
         # No answer of that service: botocore expects nobody else's.
-        raise not_of(service, operation, str(client.meta.endpoint_url)) from None
+        raise not_of(service, operation, where) from None
     member = _ALWAYS_THERE.get(operation)
     if member is not None and not isinstance(answer.get(member), dict | list | str):
-        raise not_of(service, operation, str(client.meta.endpoint_url))
+        raise not_of(service, operation, where)
     return answer

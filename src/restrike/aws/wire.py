@@ -22,19 +22,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-import botocore.exceptions
 import botocore.httpsession
 import msgspec
 from yarl import URL
 
 from restrike.aws.refusals import ERRORS, EXPIRED_TOKEN_CODES, error_for, not_of, unreachable
-from restrike.aws.session import CREDENTIALS_HINT, Aws
+from restrike.aws.session import Aws, user_agent
 from restrike.aws.signing import JSON_1_0, FrozenCredentials, Signer
 from restrike.aws.trouble import Trouble, log_request, name_of
 from restrike.errors import (
     NO_MORE_FILES,
     AwsError,
-    BadCredentials,
     NoMoreFiles,
     ServiceFault,
     Throttled,
@@ -104,15 +102,15 @@ class Channel:
         self._service = service
         self._connections = connections
         self._timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
-        self.url = aws.endpoint(service)
+        where = aws.destination(service)
+        self.url = where.url
         self._url = URL(self.url)
         if not self._url.raw_path:
             self._url = self._url.with_path("/")
         default_port = self._url.port == {"http": 80, "https": 443}.get(self._url.scheme)
         self._signer = Signer(
-            # The streams of DynamoDB are signed as DynamoDB.
-            service="dynamodb" if service == "dynamodbstreams" else service,
-            region=aws.region,
+            service=where.signing_name,  # the streams of DynamoDB are signed as DynamoDB
+            region=where.region,
             host=str(self._url.host) if default_port else f"{self._url.host}:{self._url.port}",
             path=self._url.raw_path,
             content_type=content_type,
@@ -139,7 +137,8 @@ class Channel:
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=10),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+            headers={"User-Agent": user_agent()},
+            skip_auto_headers=("Accept", "Accept-Encoding"),
         )
         self._watching = asyncio.create_task(self._trouble.watch())
         return self
@@ -161,19 +160,25 @@ class Channel:
         `path` and `query` are percent-encoded; without a path, it is the endpoint's. Raises Unreachable where no
         answer came (NotConnected: nothing was sent), and BadCredentials where there are none to sign with.
         """
-        reply = await self._send(operation, body, headers, path, query)
+        signed_with = await self._frozen_credentials()
+        reply = await self._send(operation, body, headers, path, query, signed_with)
         if reply.status < 400 or _refusal_code(reply) not in EXPIRED_TOKEN_CODES:
             return reply
         # The service refused the expired token before doing anything, so this is no second write.
-        self._credentials = await asyncio.to_thread(self._aws.credentials, renew=True)
-        return await self._send(operation, body, headers, path, query)
+        await asyncio.to_thread(self._credentials.renew, signed_with)
+        return await self._send(operation, body, headers, path, query, await self._frozen_credentials())
 
     async def _send(
-        self, operation: str, body: bytes, headers: Mapping[str, str], path: str | None, query: str
+        self,
+        operation: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        path: str | None,
+        query: str,
+        credentials: FrozenCredentials,
     ) -> Reply:
         assert self._session is not None, "use it as a context manager"
-        frozen = await self._frozen_credentials()
-        signed = self._signer.sign(frozen, headers, body, time.time(), path=path, query=query)
+        signed = self._signer.sign(credentials, headers, body, time.time(), path=path, query=query)
         url = self._url
         if path is not None:
             # Built, not joined: what is encoded in the path must go over the wire as it was signed.
@@ -242,16 +247,9 @@ class Channel:
             self._trouble.good()
 
     async def _frozen_credentials(self) -> FrozenCredentials:
-        credentials = self._credentials
-        try:
-            if getattr(credentials, "refresh_needed", _never)():
-                # Refreshing asks a login service or runs a process: not on the event loop.
-                frozen: FrozenCredentials = await asyncio.to_thread(credentials.get_frozen_credentials)
-            else:
-                frozen = credentials.get_frozen_credentials()
-        except botocore.exceptions.BotoCoreError as error:
-            raise BadCredentials(f"the AWS credentials could not be refreshed: {error}", CREDENTIALS_HINT) from None
-        return frozen
+        if self._credentials.refresh_needed():
+            return await asyncio.to_thread(self._credentials.get_frozen_credentials)
+        return self._credentials.get_frozen_credentials()
 
 
 @functools.lru_cache(maxsize=16)
@@ -324,10 +322,6 @@ class Wire(Channel):
         if reply.status == 200:
             raise not_of(name_of(self._service), operation, self.url)
         raise refusal(operation, reply)
-
-
-def _never() -> bool:
-    return False
 
 
 def _error_of(reply: Reply) -> tuple[str, _ErrorBody] | None:

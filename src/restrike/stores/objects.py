@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
 from restrike.errors import AccessDenied, RestrikeError, Unreachable
+
+T = TypeVar("T")
 
 
 class Changed(Exception):
@@ -45,8 +47,7 @@ class Store:
         import obstore
 
         try:
-            answer = obstore.get(self._store, path)
-            return bytes(answer.bytes()), str(answer.meta["e_tag"])
+            return self._done(lambda: _whole(obstore.get(self._store, path)))
         except FileNotFoundError:
             return None
         except Exception as error:
@@ -60,8 +61,13 @@ class Store:
         if start >= end:
             return b""
         try:
-            answer = obstore.get(self._store, found.path, options={"range": (start, end), "if_match": found.etag})
-            return bytes(answer.bytes())
+            return self._done(
+                lambda: bytes(
+                    obstore.get(
+                        self._store, found.path, options={"range": (start, end), "if_match": found.etag}
+                    ).bytes()
+                )
+            )
         except (FileNotFoundError, obstore.exceptions.PreconditionError):
             raise Changed(found.path) from None
         except Exception as error:
@@ -72,7 +78,7 @@ class Store:
         import obstore
 
         try:
-            found = [each for page in obstore.list(self._store, folder or None) for each in page]
+            found = self._done(lambda: [each for page in obstore.list(self._store, folder or None) for each in page])
         except FileNotFoundError:
             return []
         except Exception as error:
@@ -88,7 +94,7 @@ class Store:
         import obstore
 
         try:
-            answer = obstore.list_with_delimiter(self._store, folder or None)
+            answer = self._done(lambda: obstore.list_with_delimiter(self._store, folder or None))
         except FileNotFoundError:
             return []
         except Exception as error:
@@ -107,7 +113,7 @@ class Store:
         import obstore.exceptions
 
         try:
-            obstore.put(self._store, path, data, mode="create", use_multipart=False)
+            self._done(lambda: obstore.put(self._store, path, data, mode="create", use_multipart=False))
         except obstore.exceptions.AlreadyExistsError:
             return False
         except Exception as error:
@@ -120,7 +126,7 @@ class Store:
         import obstore.exceptions
 
         try:
-            answer = obstore.put(self._store, path, data, mode={"e_tag": etag}, use_multipart=False)
+            answer = self._done(lambda: obstore.put(self._store, path, data, mode={"e_tag": etag}, use_multipart=False))
         except (obstore.exceptions.PreconditionError, FileNotFoundError):
             return None
         except Exception as error:
@@ -132,7 +138,7 @@ class Store:
         import obstore
 
         try:
-            obstore.delete(self._store, path)
+            self._done(lambda: obstore.delete(self._store, path))
         except FileNotFoundError:
             return
         except Exception as error:
@@ -143,6 +149,10 @@ class Store:
         """Whether this process alone holds that lock, inside the block. Where nothing can be locked, it does."""
         yield True
 
+    def _done(self, call: Callable[[], T]) -> T:
+        """What that call of obstore's, with this store's `_store`, comes to."""
+        return call()
+
     def _problem(self, error: Exception, what: str) -> RestrikeError:
         """That error of obstore's, or one that is ours already, as it is told to people."""
         import obstore.exceptions
@@ -152,6 +162,10 @@ class Store:
         if isinstance(error, obstore.exceptions.PermissionDeniedError):
             return AccessDenied(f"{what}: access denied: {first_line(error)}", "Mend its rights.")
         return Unreachable(f"{what}: {first_line(error)}", "Is the endpoint right, and the network up?")
+
+
+def _whole(answer: Any) -> tuple[bytes, str]:
+    return bytes(answer.bytes()), str(answer.meta["e_tag"])
 
 
 def first_line(error: Exception) -> str:

@@ -2,30 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+from restrike.aws.credentials import CREDENTIALS_HINT
+from restrike.aws.destination import Destination, destination
 from restrike.aws.refusals import CLOCK_HINT, of_the_clock
-from restrike.aws.session import CREDENTIALS_HINT, Aws, time_of
+from restrike.aws.session import Aws, time_of, told, user_agent
+from restrike.aws.signing import FrozenCredentials
 from restrike.errors import AccessDenied, BadCredentials, NotFound, RestrikeError, UsageError
 from restrike.stores.objects import Store, first_line
 
 CREDENTIALS_FOR_S = 300.0  # how long S3's client may keep what botocore gave; botocore renews its own
 RETRY_FOR_S = 60.0
+_ELSEWHERE = ("Received redirect without LOCATION", "PermanentRedirect", "AuthorizationHeaderMalformed")
+
+T = TypeVar("T")
 
 
 def open_bucket(uri: str, bucket: str, prefix: str, aws: Aws) -> Store:
-    """UsageError where the table is on this machine and no endpoint of S3 is named."""
-    import obstore.store
-
+    """UsageError where the table is on this machine and no endpoint of S3 is named, and for what is no plain bucket."""
     if not aws.may_ask("s3"):
         raise UsageError(
             "the table is on this machine, and s3: would write to a bucket of an AWS account",
             "Set AWS_ENDPOINT_URL_S3 to where the bucket is, or use a folder.",
         )
+    if ":" in bucket:
+        raise UsageError(
+            f"{uri} is an access point by its ARN, which Restrike cannot use", "Give its alias, or the bucket's name."
+        )
+    if bucket.endswith("--x-s3"):
+        raise UsageError(
+            f"{uri} is a directory bucket (S3 Express), which lists in no order", "Use a general purpose bucket."
+        )
+    return Bucket(uri.rstrip("/"), bucket, prefix, aws, place_of(aws, bucket))
 
-    def credentials() -> Any:
-        frozen = aws.credentials().get_frozen_credentials()
+
+def place_of(aws: Aws, bucket: str) -> Destination:
+    """Where requests for that bucket go: by botocore's rules, in the bucket's own Region.
+
+    S3 tells the Region with whatever it answers to HeadBucket. Where it does not, it is taken for ours.
+    """
+    client = aws.client("s3")
+    place = destination(client, "HeadBucket", Bucket=bucket)
+    if aws.configured_endpoint("s3") is not None:
+        return place
+    headers = told(client, "HeadBucket", Bucket=bucket).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = headers.get("x-amz-bucket-region", place.region)
+    return place if region == place.region else destination(aws.client("s3", region), "HeadBucket", Bucket=bucket)
+
+
+def config_of(place: Destination, bucket: str) -> dict[str, Any]:
+    """What makes obstore send its requests to just that place, whatever the environment tells obstore."""
+    by_path = place.url.endswith(f"/{bucket}")
+    endpoint = place.url.removesuffix(f"/{bucket}")
+    return {
+        "region": place.region,
+        "endpoint": endpoint,
+        "aws_endpoint_url_s3": endpoint,
+        "virtual_hosted_style_request": not by_path,
+        "s3_express": False,
+        "skip_signature": False,
+    }
+
+
+class Bucket(Store):
+    """Nothing is locked here; two writers collide at a create-only put."""
+
+    def __init__(self, uri: str, bucket: str, prefix: str, aws: Aws, place: Destination) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._aws = aws
+        self._place = place
+        self._given: FrozenCredentials | None = None
+        super().__init__(self._opened(), uri)
+
+    def _opened(self) -> Any:
+        import obstore.store
+
+        client_options: Any = {
+            "allow_http": True,
+            "timeout": "60s",
+            "connect_timeout": "5s",
+            "user_agent": user_agent(),
+        }
+        if bundle := self._aws.ca_bundle():
+            try:
+                client_options["root_certificate"] = Path(bundle).read_bytes()
+            except OSError as error:
+                raise UsageError(
+                    f"the certificates of AWS_CA_BUNDLE cannot be read: {error}", "Name another file."
+                ) from None
+        config: Any = config_of(self._place, self._bucket)
+        return obstore.store.S3Store(
+            self._bucket,
+            prefix=self._prefix or None,
+            config=config,
+            credential_provider=self._credentials,
+            client_options=client_options,
+            retry_config={"max_retries": 8, "retry_timeout": timedelta(seconds=RETRY_FOR_S)},
+        )
+
+    def _credentials(self) -> Any:
+        self._given = frozen = self._aws.credentials().get_frozen_credentials()
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
@@ -33,43 +114,39 @@ def open_bucket(uri: str, bucket: str, prefix: str, aws: Aws) -> Store:
             "expires_at": datetime.now(UTC) + timedelta(seconds=CREDENTIALS_FOR_S),
         }
 
-    endpoint = aws.configured_endpoint("s3")
-    config: Any = {"region": aws.region}
-    if endpoint is not None:
-        config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    store = obstore.store.S3Store(
-        bucket,
-        prefix=prefix or None,
-        config=config,
-        credential_provider=credentials,
-        client_options={"allow_http": True, "timeout": "60s", "connect_timeout": "5s"},
-        retry_config={"max_retries": 8, "retry_timeout": timedelta(seconds=RETRY_FOR_S)},
-    )
-    return Bucket(store, uri.rstrip("/"), bucket, aws)
-
-
-class Bucket(Store):
-    """Nothing is locked here; two writers collide at a create-only put."""
-
-    def __init__(self, store: Any, uri: str, bucket: str, aws: Aws) -> None:
-        super().__init__(store, uri)
-        self._bucket = bucket
-        self._aws = aws
+    def _done(self, call: Callable[[], T]) -> T:
+        """Once more where the credentials had just expired: S3 refuses them before it does anything."""
+        given = self._given
+        try:
+            return call()
+        except Exception as error:
+            if "ExpiredToken" not in str(error):
+                raise
+        self._aws.credentials().renew(given)
+        self._store = self._opened()  # the old one keeps what it was given
+        return call()
 
     def now_s(self) -> float | None:
-        told = time_of(self._aws.client("s3"), "HeadBucket", Bucket=self._bucket)
-        return None if told is None else told.timestamp()
+        now = time_of(self._aws.client("s3"), "HeadBucket", Bucket=self._bucket)
+        return None if now is None else now.timestamp()
 
     def _problem(self, error: Exception, what: str) -> RestrikeError:
         import obstore.exceptions
 
-        why = first_line(error)
-        if of_the_clock(str(error)):
+        why, all_of_it = first_line(error), str(error)
+        if of_the_clock(all_of_it):
             return BadCredentials(f"{what}: {why}", CLOCK_HINT)
-        if isinstance(error, obstore.exceptions.PermissionDeniedError) or "AccessDenied" in str(error):
+        if "InvalidAccessKeyId" in all_of_it or "ExpiredToken" in all_of_it:
+            return BadCredentials(f"{what}: {why}", CREDENTIALS_HINT)
+        if isinstance(error, obstore.exceptions.PermissionDeniedError) or "AccessDenied" in all_of_it:
             return AccessDenied(f"{what}: access denied: {why}", "Allow s3:GetObject, PutObject, DeleteObject, List.")
         if isinstance(error, obstore.exceptions.UnauthenticatedError):
             return BadCredentials(f"{what}: {why}", CREDENTIALS_HINT)
-        if "NoSuchBucket" in str(error):
+        if "NoSuchBucket" in all_of_it:
             return NotFound(f"{what}: there is no bucket {self._bucket}", "Create it, or name another.")
+        if any(words in all_of_it for words in _ELSEWHERE):
+            return UsageError(
+                f"{what}: the bucket is in another Region than {self._place.region}: {why}",
+                "Allow s3:ListBucket, with which S3 tells the bucket's Region.",
+            )
         return super()._problem(error, what)
