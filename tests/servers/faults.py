@@ -317,6 +317,7 @@ class Proxy:
         self._scripts: list[_Script] = []
         self._requests: deque[tuple[str, Body]] = deque(maxlen=_KEPT_REQUESTS)
         self._received: Counter[str] = Counter()
+        self._hosts: set[str] = set()
         self._forwarded: Counter[str] = Counter()
         self.forwarding = 0
         """Requests that the engine has not answered yet, also of clients that are gone."""
@@ -341,6 +342,12 @@ class Proxy:
         """(operation, decoded body) of the last 20,000 requests in order of arrival; {} for a body that is not JSON."""
         with self._lock:
             return list(self._requests)
+
+    @property
+    def hosts(self) -> set[str]:
+        """Whom the requests were meant for, by their header: behind a `tests.servers.tunnel`, hosts of AWS."""
+        with self._lock:
+            return set(self._hosts)
 
     def count(self, operation: str = ANY) -> int:
         """How many requests for `operation` arrived."""
@@ -467,6 +474,7 @@ class Proxy:
         with self._lock:
             self._requests.append((exchange.operation, exchange.body))
             self._received[exchange.operation] += 1
+            self._hosts.add(exchange.headers.get("Host", ""))
             for script in self._scripts:
                 chosen = script.due(exchange.operation, exchange.body)
                 if chosen is None:

@@ -72,8 +72,9 @@ class Credentials:
         return self._frozen()
 
     def get_deferred_property(self, name: str) -> Callable[[], Any]:
-        """For botocore's rules, which may ask for the account; ours do not."""
-        return lambda: getattr(self.get_frozen_credentials(), name)
+        """Nothing. botocore's rules ask for the account, also where no host is named after it, and it would have to be
+        found before a host is."""
+        return lambda: None
 
     def _look(self) -> None:
         try:

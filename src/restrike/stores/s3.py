@@ -77,6 +77,7 @@ class Bucket(Store):
         self._aws = aws
         self._place = place
         self._given: FrozenCredentials | None = None
+        self._lacking: BadCredentials | None = None
         super().__init__(self._opened(), uri)
 
     def _opened(self) -> Any:
@@ -106,7 +107,12 @@ class Bucket(Store):
         )
 
     def _credentials(self) -> Any:
-        self._given = frozen = self._aws.credentials().get_frozen_credentials()
+        try:
+            frozen = self._aws.credentials().get_frozen_credentials()
+        except BadCredentials as error:
+            self._lacking = error  # obstore makes one of its own of it, without the hint
+            raise
+        self._given = frozen
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
@@ -141,7 +147,7 @@ class Bucket(Store):
         if isinstance(error, obstore.exceptions.PermissionDeniedError) or "AccessDenied" in all_of_it:
             return AccessDenied(f"{what}: access denied: {why}", "Allow s3:GetObject, PutObject, DeleteObject, List.")
         if isinstance(error, obstore.exceptions.UnauthenticatedError):
-            return BadCredentials(f"{what}: {why}", CREDENTIALS_HINT)
+            return self._lacking or BadCredentials(f"{what}: {why}", CREDENTIALS_HINT)
         if "NoSuchBucket" in all_of_it:
             return NotFound(f"{what}: there is no bucket {self._bucket}", "Create it, or name another.")
         if any(words in all_of_it for words in _ELSEWHERE):
