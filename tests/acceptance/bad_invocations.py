@@ -519,6 +519,8 @@ ARCHIVE: list[Row] = [
     ("stat jsonl:kept", 2, "is no place for an archive"),
     ("stat stream:orders", 2, "is no place for an archive"),
     ("stat s3://bucket/kept", 2, "AWS_ENDPOINT_URL_S3"),
+    ("stat s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/kept", 2, "is an access point by its ARN"),
+    ("stat s3://fast--use1-az5--x-s3/kept", 2, "is a directory bucket"),
     ("stat kept --since 1h --until 2h", 2, "--until 2h is not after --since 1h"),
     ("ls kept --since 1h --until 2h", 2, "--until 2h is not after --since 1h"),
     ("stat kept --since 2021-01-22", 2, "has no time zone"),

@@ -105,5 +105,5 @@ def _as_any_host(authority: trustme.CA) -> ssl.SSLContext:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    context.sni_callback = be  # type: ignore[assignment]
+    context.sni_callback = be
     return context

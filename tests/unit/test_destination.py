@@ -76,6 +76,10 @@ def proxy() -> Iterator[Witness]:
         yield running
 
 
+def _credentials() -> Any:
+    return {"access_key_id": "a", "secret_access_key": "s", "expires_at": None}
+
+
 def asked_by_obstore(proxy: Witness, config: dict[str, Any], bucket: str) -> str:
     """The URL that obstore asks for an object of that bucket. Not encrypted, so that the proxy sees it."""
     plain: Any = {
@@ -85,7 +89,7 @@ def asked_by_obstore(proxy: Witness, config: dict[str, Any], bucket: str) -> str
     store = obstore.store.S3Store(
         bucket,
         config=plain,
-        credential_provider=lambda: {"access_key_id": "a", "secret_access_key": "s", "expires_at": None},
+        credential_provider=_credentials,
         client_options={"allow_http": True, "proxy_url": proxy.url},
         retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=10)},
     )
@@ -117,6 +121,23 @@ def test_each_service_is_asked_where_botocore_asks_it(
         else:
             place = destination(aws.client("s3"), "HeadBucket", Bucket=bucket)
             assert asked_by_obstore(proxy, config_of(place, bucket), bucket) == expected
+
+
+def test_services_that_are_asked_little_have_a_place_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", "true")
+    aws, botocores = Aws(), Reference("us-east-1")
+    for service, operation, parameters in (
+        ("application-autoscaling", "DescribeScalableTargets", {"ServiceNamespace": "dynamodb"}),
+        ("kinesis", "ListStreams", {}),
+        ("pipes", "ListPipes", {}),
+        ("osis", "ListPipelines", {}),
+        ("cloudwatch", "ListMetrics", {}),
+        ("sqs", "ListQueues", {}),
+    ):
+        expected = botocores.sent_to(service, operation, **parameters)
+        assert expected is not None
+        assert expected.startswith(aws.endpoint(service)), service
+        assert aws.endpoint(service).count("/") == 2
 
 
 HOSTS = [

@@ -18,14 +18,15 @@ from botocore import xform_name
 
 from restrike.errors import UsageError
 
-_CHEAP = {
-    "dynamodb": "ListTables",
-    "dynamodbstreams": "ListStreams",
-    "lambda": "GetAccountSettings",
-    "s3": "ListBuckets",
-    "sts": "GetCallerIdentity",
+_CHEAP: dict[str, tuple[str, dict[str, str]]] = {
+    "dynamodb": ("ListTables", {}),
+    "dynamodbstreams": ("ListStreams", {}),
+    "lambda": ("GetAccountSettings", {}),
+    "s3": ("ListBuckets", {}),
+    "sts": ("GetCallerIdentity", {}),
+    "application-autoscaling": ("DescribeScalableTargets", {"ServiceNamespace": "dynamodb"}),
 }
-"""Service → what needs no parameters and lies at the service's root, or at a path that is known."""
+"""Service → a question that needs to know nothing; of other services the first that needs no parameters is taken."""
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -53,8 +54,18 @@ def destination_of(client: Any) -> Destination:
     """Where the requests of that client of botocore's go; asked once."""
     found = _known.get(client)
     if found is None:
-        found = _known[client] = destination(client, _CHEAP[client.meta.service_model.service_name])
+        model = client.meta.service_model
+        operation, parameters = _CHEAP.get(model.service_name) or (_without_parameters(model), {})
+        found = _known[client] = destination(client, operation, **parameters)
     return found
+
+
+def _without_parameters(model: Any) -> str:
+    return next(
+        str(name)
+        for name in model.operation_names
+        if not (shape := model.operation_model(name).input_shape) or not shape.required_members
+    )
 
 
 def destination(client: Any, operation: str, **parameters: Any) -> Destination:
@@ -67,8 +78,9 @@ def destination(client: Any, operation: str, **parameters: Any) -> Destination:
     try:
         getattr(client, xform_name(operation))(**parameters)
     except _Caught as caught:
-        path = str(model.operation_model(operation).http["requestUri"])
-        return Destination(caught.url.rstrip("/").removesuffix(path.rstrip("/")), **signing)
+        path = str(model.operation_model(operation).http["requestUri"]).partition("?")[0]
+        url = caught.url.partition("?")[0]
+        return Destination(url.rstrip("/").removesuffix(path.rstrip("/")), **signing)
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         raise UsageError(
             f"no request can be sent to {model.service_id}: {error}",

@@ -204,20 +204,25 @@ def time_of(client: Any, operation: str, **parameters: Any) -> datetime | None:
 
 
 def told(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
-    """What the service answers to that, be it a refusal."""
+    """What the service answers to that, be it a refusal; Unreachable where it answers nothing."""
+    where = destination_of(client).url
     try:
-        answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
+        with told_if_silent(_name_of(client), operation, where):
+            answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
     except botocore.exceptions.ClientError as error:
         return dict(error.response)
-    except botocore.exceptions.BotoCoreError as error:
-        raise unreachable(operation, destination_of(client).url, error) from None
+    except (botocore.exceptions.BotoCoreError, botocore.parsers.ResponseParserError) as error:
+        raise unreachable(operation, where, error) from None
     return answer
+
+
+def _name_of(client: Any) -> str:
+    return str(client.meta.service_model.service_id).replace(" ", "")
 
 
 def ask(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     """One seldom-made call through botocore, its errors as ours. `operation` in the API's own spelling."""
-    service = client.meta.service_model.service_id.replace(" ", "")
-    where = destination_of(client).url
+    service, where = _name_of(client), destination_of(client).url
     try:
         with told_if_silent(service, operation, where):
             answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)

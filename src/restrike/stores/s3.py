@@ -24,11 +24,6 @@ T = TypeVar("T")
 
 def open_bucket(uri: str, bucket: str, prefix: str, aws: Aws) -> Store:
     """UsageError where the table is on this machine and no endpoint of S3 is named, and for what is no plain bucket."""
-    if not aws.may_ask("s3"):
-        raise UsageError(
-            "the table is on this machine, and s3: would write to a bucket of an AWS account",
-            "Set AWS_ENDPOINT_URL_S3 to where the bucket is, or use a folder.",
-        )
     if ":" in bucket:
         raise UsageError(
             f"{uri} is an access point by its ARN, which Restrike cannot use", "Give its alias, or the bucket's name."
@@ -36,6 +31,11 @@ def open_bucket(uri: str, bucket: str, prefix: str, aws: Aws) -> Store:
     if bucket.endswith("--x-s3"):
         raise UsageError(
             f"{uri} is a directory bucket (S3 Express), which lists in no order", "Use a general purpose bucket."
+        )
+    if not aws.may_ask("s3"):
+        raise UsageError(
+            "the table is on this machine, and s3: would write to a bucket of an AWS account",
+            "Set AWS_ENDPOINT_URL_S3 to where the bucket is, or use a folder.",
         )
     return Bucket(uri.rstrip("/"), bucket, prefix, aws, place_of(aws, bucket))
 
