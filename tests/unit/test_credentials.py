@@ -216,6 +216,7 @@ def test_the_environment_does_not_tell_obstore_what_botocore_was_told_otherwise(
         ("s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/p", "access point"),
         ("s3://fast--use1-az5--x-s3/p", "directory bucket"),
         ("s3://no such bucket/p", "Invalid bucket name"),
+        ("s3://test-accessp-o0b1d075431d83bebde8xz5w8ijx1qzlbp3i3kuse10--op-s3/p", "is signed for s3-outposts"),
     ],
 )
 def test_what_is_no_plain_bucket_is_refused(uri: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +224,53 @@ def test_what_is_no_plain_bucket_is_refused(uri: str, why: str, monkeypatch: pyt
     with pytest.raises(UsageError, match=why) as caught:
         open_store(uri, Aws)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("pem", [None, "none", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"])
+@pytest.mark.parametrize("asks", ["hot", "s3"])
+def test_certificates_that_cannot_be_read_are_named(
+    asks: str, pem: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:1")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "bundle.pem"))
+    if pem is not None:
+        (tmp_path / "bundle.pem").write_text(pem)
+    with pytest.raises(UsageError, match=r"bundle\.pem") as caught:
+        ASKS[asks](Aws())
+    assert "AWS_CA_BUNDLE" in caught.value.hint
+
+
+ASSUMED = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
+<AccessKeyId>NEW</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
+<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"""
+DENIED = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not so</Message></Error></ErrorResponse>"
+
+
+@pytest.mark.parametrize("denied", [False, True])
+@pytest.mark.parametrize("asks", ["hot", "cold"])
+def test_a_role_is_assumed_in_our_name_and_a_refusal_is_no_bug(
+    asks: str, denied: bool, login: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both(asked: Asked) -> Answer:
+        if "x-amz-target" in asked.headers:
+            return service(asked)
+        return Answer(403 if denied else 200, (DENIED if denied else ASSUMED).encode())
+
+    login("OLD")
+    (tmp_path / "config").write_text(
+        "[profile p]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = default\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with witness(both) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        aws = Aws(AwsSettings(profile="p"))
+        if denied:
+            with pytest.raises(BadCredentials, match="AssumeRole"):
+                ASKS[asks](aws)
+        else:
+            ASKS[asks](aws)
+    assert len(server.asked) == 1 if denied else 2
+    assert all(user_agent() in asked.headers["user-agent"].split() for asked in server.asked)
 
 
 def test_fips_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,6 +187,26 @@ def test_an_endpoint_that_was_given_is_where_requests_go(given: str, monkeypatch
     assert (config["endpoint"], config["virtual_hosted_style_request"]) == (given.rstrip("/"), False)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "addressing_style = path",
+        "addressing_style = virtual",
+        "use_accelerate_endpoint = true",
+        "use_dualstack_endpoint = true",
+    ],
+)
+def test_what_a_profile_says_of_s3_holds(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: Witness
+) -> None:
+    (tmp_path / "config").write_text(f"[default]\ns3 =\n  {setting}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    place = destination(Aws(AwsSettings(region="eu-west-1")).client("s3"), "HeadBucket", Bucket="a-bucket")
+    expected = Reference("eu-west-1").sent_to("s3", "GetObject", Bucket="a-bucket", Key="folder/object")
+    assert asked_by_obstore(proxy, config_of(place, "a-bucket"), "a-bucket") == expected
+    assert expected != "https://a-bucket.s3.eu-west-1.amazonaws.com/folder/object" or setting.endswith("virtual")
+
+
 @pytest.mark.parametrize("flag", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
 def test_a_flag_beside_an_endpoint_that_was_given_means_what_botocore_makes_of_it(
     flag: str, monkeypatch: pytest.MonkeyPatch

@@ -32,6 +32,14 @@ def checked_endpoint(url: str, origin: str) -> str:
     return url
 
 
+def no_certificates(bundle: str, why: object) -> UsageError:
+    """The exception for a file that was to say whom to trust."""
+    return UsageError(
+        f"{bundle} cannot be read as certificates: {str(why).partition(chr(10))[0]}",
+        "Name a PEM file: AWS_CA_BUNDLE, or ca_bundle in the AWS config.",
+    )
+
+
 def _shown(url: str) -> str:
     """Without what stands before an @: it may be a password."""
     return repr(url if "@" not in url else f"…@{url.rpartition('@')[2]}")

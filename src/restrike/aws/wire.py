@@ -26,6 +26,7 @@ import botocore.httpsession
 import msgspec
 from yarl import URL
 
+from restrike.aws.endpoints import no_certificates
 from restrike.aws.refusals import ERRORS, EXPIRED_TOKEN_CODES, error_for, not_of, unreachable
 from restrike.aws.session import Aws, user_agent
 from restrike.aws.signing import JSON_1_0, FrozenCredentials, Signer
@@ -124,8 +125,11 @@ class Channel:
     async def __aenter__(self) -> Self:
         verify: ssl.SSLContext | bool = True
         if self._url.scheme == "https":
-            bundle = self._aws.ca_bundle() or botocore.httpsession.get_cert_path(True)
-            verify = ssl.create_default_context(cafile=bundle)
+            bundle = self._aws.ca_bundle() or str(botocore.httpsession.get_cert_path(True))
+            try:
+                verify = ssl.create_default_context(cafile=bundle)
+            except OSError as error:
+                raise no_certificates(bundle, error) from None
         host = self._url.host or ""
         if not urllib.request.proxy_bypass(host):
             # Not aiohttp's trust_env: that would also take a login for the host out of ~/.netrc.

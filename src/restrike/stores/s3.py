@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from restrike.aws.credentials import CREDENTIALS_HINT
 from restrike.aws.destination import Destination, destination
+from restrike.aws.endpoints import no_certificates
 from restrike.aws.refusals import CLOCK_HINT, of_the_clock
 from restrike.aws.session import Aws, time_of, told, user_agent
 from restrike.aws.signing import FrozenCredentials
@@ -47,6 +48,10 @@ def place_of(aws: Aws, bucket: str) -> Destination:
     """
     client = aws.client("s3")
     place = destination(client, "HeadBucket", Bucket=bucket)
+    if place.signing_name != "s3":
+        raise UsageError(
+            f"{bucket} is signed for {place.signing_name}, which Restrike cannot do", "Use a general purpose bucket."
+        )
     if aws.configured_endpoint("s3") is not None:
         return place
     headers = told(client, "HeadBucket", Bucket=bucket).get("ResponseMetadata", {}).get("HTTPHeaders", {})
@@ -81,6 +86,7 @@ class Bucket(Store):
         super().__init__(self._opened(), uri)
 
     def _opened(self) -> Any:
+        import obstore.exceptions
         import obstore.store
 
         client_options: Any = {
@@ -89,22 +95,23 @@ class Bucket(Store):
             "connect_timeout": "5s",
             "user_agent": user_agent(),
         }
-        if bundle := self._aws.ca_bundle():
-            try:
-                client_options["root_certificate"] = Path(bundle).read_bytes()
-            except OSError as error:
-                raise UsageError(
-                    f"the certificates of AWS_CA_BUNDLE cannot be read: {error}", "Name another file."
-                ) from None
         config: Any = config_of(self._place, self._bucket)
-        return obstore.store.S3Store(
-            self._bucket,
-            prefix=self._prefix or None,
-            config=config,
-            credential_provider=self._credentials,
-            client_options=client_options,
-            retry_config={"max_retries": 8, "retry_timeout": timedelta(seconds=RETRY_FOR_S)},
-        )
+        bundle = self._aws.ca_bundle()
+        try:
+            if bundle:
+                client_options["root_certificate"] = Path(bundle).read_bytes()
+            return obstore.store.S3Store(
+                self._bucket,
+                prefix=self._prefix or None,
+                config=config,
+                credential_provider=self._credentials,
+                client_options=client_options,
+                retry_config={"max_retries": 8, "retry_timeout": timedelta(seconds=RETRY_FOR_S)},
+            )
+        except (OSError, ValueError, obstore.exceptions.BaseError) as error:
+            if not bundle:
+                raise
+            raise no_certificates(bundle, error) from None
 
     def _credentials(self) -> Any:
         try:
