@@ -6,6 +6,8 @@
     │   ├── AccessDenied
     │   ├── NotFound
     │   ├── Invalid                        the service calls the request itself wrong
+    │   ├── ItemRefused                    only that item is refused: the others are written
+    │   ├── Conflict                       somebody else writes that item at this moment
     │   ├── Throttled
     │   ├── ServiceFault                   a 5xx answer
     │   ├── Unreachable                    no answer: connection, name, time-out
@@ -94,6 +96,14 @@ class NotFound(AwsError):
 
 class Invalid(AwsError):
     """The service calls the request itself wrong."""
+
+
+class ItemRefused(AwsError):
+    """The service does not write that one item; it says nothing of any other."""
+
+
+class Conflict(AwsError):
+    """The item is being written by a transaction, or in another Region: this write was not carried out."""
 
 
 class Throttled(AwsError):

@@ -253,11 +253,16 @@ def test_a_long_storm_of_throttles_leaves_a_pace_that_finds_back(dynamodb_local:
         assert now - stormy_until < 60.0, "after a minute of peace it is still slow"
 
 
-def test_a_throttled_index_ends_growth(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("api", "code"),
+    [("partiql", "ThrottlingException"), ("update-item", "ProvisionedThroughputExceededException")],
+)
+def test_a_throttled_index_ends_growth(stage: Stage, api: str, code: Any) -> None:
+    """As far as it is told: to a whole call, and to no statement of a batch."""
     scene = stage("marker")
-    plan = scene.plan(rate="max")
-    arn = f"{scene.table.arn}/index/{INDEX}"
-    scene.proxy.script([Throttle(WRITE, times=1, reasons=[("IndexWriteKeyRangeThroughputExceeded", arn)])])
+    plan = scene.plan(rate="max", api=api)
+    reasons = [("IndexWriteKeyRangeThroughputExceeded", f"{scene.table.arn}/index/{INDEX}")]
+    scene.proxy.script([Throttle(WRITE, times=1, code=code, reasons=reasons)])
     paces: list[float] = []
     throttles: list[int] = []
 

@@ -14,7 +14,6 @@ import msgspec
 import pytest
 
 import restrike
-from restrike.aws.dynamodb import batch_execute
 from restrike.cli.main import main
 from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model.report import Counts, TouchReport
@@ -27,7 +26,7 @@ from restrike.touching.progress import TouchProgress
 from restrike.touching.run import summary
 from tests.integration.safety import INDEX, Item, Table, hurry, key_text, ledger_path, once_each, resumed, table
 from tests.servers.faults import AccessDenied as Denied
-from tests.servers.faults import ErrorAfterApply, Proxy, RefuseReturning, ServerError, faulty
+from tests.servers.faults import ErrorAfterApply, Proxy, RefuseReturning, ServerError, WithoutItem, faulty
 
 ITEMS = 120
 WRITE = ("BatchExecuteStatement", "UpdateItem")
@@ -147,20 +146,9 @@ def test_names_that_cannot_be_overwritten(scene: Scene, request_: dict[str, Any]
         scene.plan("r", **request_)
 
 
-async def without_items(wire: Any, statements: Any) -> Any:
-    """A service that does not return the item of a refusal."""
-    answers, consumed = await batch_execute(wire, statements)
-    for answer in answers:
-        if answer.error is not None:
-            answer.error.item = None
-    return answers, consumed
-
-
 @pytest.mark.parametrize("how", [*APIS, "without-returning", "without-items"])
 @pytest.mark.parametrize("through", ["all", "keys"])
-def test_a_write_overwrites_only_names_that_it_may(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, how: str, through: str
-) -> None:
+def test_a_write_overwrites_only_names_that_it_may(scene: Scene, how: str, through: str) -> None:
     """The data comes after the plan, so that only the statement's own condition can see it."""
     items = scene.table.fill(70)
     new, data, own, old, gone = items[:30], items[30:40], items[40:50], items[50:60], items[60:]
@@ -175,7 +163,7 @@ def test_a_write_overwrites_only_names_that_it_may(
     if how == "without-returning":
         scene.proxy.script([RefuseReturning()])
     if how == "without-items":
-        monkeypatch.setattr("restrike.touching.write.batch_execute", without_items)
+        scene.proxy.script([WithoutItem()])
     report = plan.execute()
     met = 10 if through == "keys" else 0
     assert (report.fired, report.already, report.gone, report.refused, report.failed) == (40, 10, met, 10, 0)
@@ -192,15 +180,19 @@ def test_a_write_overwrites_only_names_that_it_may(
     assert not now.keys() & once_each(gone).keys()
 
 
-def test_an_item_whose_refusal_cannot_be_read_failed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_whose_refusal_cannot_be_read_failed(scene: Scene) -> None:
     """The other answers of its batch are not lost with it."""
     items = scene.table.fill(20)
     plan = scene.plan("r", marker="status", segments=1)
     scene.put(items[:5], status="PAID")
-    monkeypatch.setattr("restrike.touching.write.batch_execute", without_items)
-    scene.proxy.script([Denied("BatchGetItem")])
+    scene.proxy.script([WithoutItem(), Denied("BatchGetItem")])
     report = plan.execute()
     assert (report.fired, report.already, report.refused, report.failed, report.exit_code) == (15, 0, 0, 5, 1)
+    assert {code for code, _ in scene.leftovers("r").values()} == {"Unknown"}
+    assert any("5 of those that failed" in note and "dynamodb:BatchGetItem" in note for note in report.notes)
+    scene.proxy.script([])
+    report = scene.plan("r", marker="status", again=True, over="PAID").execute()
+    assert (report.fired, report.already, report.failed, report.notes) == (5, 15, 0, ())
 
 
 # ── a run that is done, and runs over the same items ─────────────────────────────────────────────────────────

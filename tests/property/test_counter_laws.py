@@ -13,8 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from restrike.aws.dynamodb import StatementAnswer, StatementError
+from restrike.errors import AccessDenied
 from restrike.model.report import Counts
 from restrike.running.ledger import Ledger
+from restrike.running.run import Leftover
 from restrike.selecting.read import Unit
 from restrike.touching.book import Book
 from restrike.touching.counter import Counter, Job
@@ -59,8 +61,10 @@ class World:
     It stands in for the wire: BatchGetItem answers from the items.
     """
 
-    def __init__(self, path: Path, view_type: str, start: list[int | None]) -> None:
+    def __init__(self, path: Path, view_type: str, start: list[int | None], returned: str = "item") -> None:
         self._path, self._view_type = path, view_type
+        self._returned = returned  # with a refusal: the item; or nothing, and it can be read, or is denied
+        self._refusing = False
         self.items: dict[str, Attributes] = {
             name: {} if number is None else {ATTRIBUTE: {"N": str(number)}}
             for name, number in zip(NAMES, start, strict=True)
@@ -79,6 +83,8 @@ class World:
 
     async def call(self, operation: str, body: bytes) -> bytes:
         assert operation == "BatchGetItem"
+        if self._refusing and self._returned == "denied":
+            raise AccessDenied("not authorized")
         ((name, request),) = json.loads(body)["RequestItems"].items()
         asked = [key["pk"]["S"] for key in request["Keys"]]
         found = [{"pk": {"S": each}} | self.items[each] for each in asked if each in self.items]
@@ -109,8 +115,16 @@ class World:
     def answer(self, name: str) -> None:
         """It is sent, and answered."""
         if name in self.jobs:
-            outcome = self.write.outcome(self.jobs[name], self._carry_out(name), doubtful=name in self.sent)
-            self.write.settle(Unit("s", [], None, last=False), self.jobs.pop(name), outcome)
+            answer, job = self._carry_out(name), self.jobs.pop(name)
+            if answer.error is not None and self._returned != "item":
+                answer.error.item = None
+            self._refusing = True
+            asyncio.run(self.write.read_refused([job], [answer]))
+            self._refusing = False
+            outcome = self.write.outcome(job, answer, doubtful=name in self.sent)
+            if outcome.name == "failed":
+                self.book.leftovers.append(Leftover(job.key, outcome.code, outcome.message))
+            self.write.settle(Unit("s", [], None, last=False), job, outcome)
             self.sent.discard(name)
 
     def lose_answer(self, name: str) -> None:
@@ -205,18 +219,26 @@ steps = st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from(NAMES)), min_
 starts = st.lists(st.sampled_from([None, 0, 7]), min_size=len(NAMES), max_size=len(NAMES))
 
 
-@example([("lose_answer", "a"), ("delete", "a"), ("answer", "a"), ("save", "a")], [7, 7], True, BOTH)
-@example([("lose_answer", "a"), ("visit", "a"), ("answer", "a"), ("save", "a")], [7, 7], True, BOTH)
-@example([("lose", "a"), ("visit", "a"), ("answer", "a"), ("save", "a")], [7, 7], True, BOTH)
-@example([("lose", "a"), ("kill", "a"), ("late", "a"), ("answer", "a"), ("save", "a")], [7, 7], True, BOTH)
-@example([("lose_answer", "a"), ("visit", "a"), ("kill", "a")], [None, 7], False, BOTH)
-@given(steps, starts, st.booleans(), st.sampled_from([BOTH] * 2 + ["NEW_IMAGE", "KEYS_ONLY"]))
+@example([("lose_answer", "a"), ("delete", "a"), ("answer", "a"), ("save", "a")], [7, 7], True, BOTH, "item")
+@example([("lose_answer", "a"), ("visit", "a"), ("answer", "a"), ("save", "a")], [7, 7], True, BOTH, "read")
+@example([("lose", "a"), ("visit", "a"), ("answer", "a"), ("save", "a")], [7, 7], True, BOTH, "denied")
+@example([("visit", "a"), ("answer", "a"), ("save", "a"), ("lose", "b"), ("visit", "b")], [7, 7], False, BOTH, "denied")
+@example([("visit", "a"), ("answer", "a"), ("save", "a")], [None, 7], False, BOTH, "read")
+@example([("lose", "a"), ("kill", "a"), ("late", "a"), ("answer", "a"), ("save", "a")], [7, 7], True, BOTH, "item")
+@example([("lose_answer", "a"), ("visit", "a"), ("kill", "a")], [None, 7], False, BOTH, "item")
+@given(
+    steps,
+    starts,
+    st.booleans(),
+    st.sampled_from([BOTH] * 2 + ["NEW_IMAGE", "KEYS_ONLY"]),
+    st.sampled_from(["item", "read", "denied"]),
+)
 @settings(max_examples=80)
 def test_what_is_claimed_is_so(
-    steps: list[tuple[str, str]], start: list[int | None], see_all: bool, view_type: str
+    steps: list[tuple[str, str]], start: list[int | None], see_all: bool, view_type: str, returned: str
 ) -> None:
     with ledger_file() as path:
-        world = World(path, view_type, start)
+        world = World(path, view_type, start, returned)
         try:
             world.prepare()
             for what, name in steps:
@@ -232,6 +254,9 @@ def test_what_is_claimed_is_so(
                         assert ours or (tells and alike), "it is said to have fired, and there is no such record"
                     case "changed" | "gone":
                         assert not ours, f"it is said to be {claim}, and it fired"
+                    case "failed":
+                        assert returned == "denied"
+                        assert not ours, "it is said to have failed, and it fired"
                     case "unknown":
                         assert not (tells and see_all), "its record stands on the stream"
                     case _:
@@ -239,7 +264,8 @@ def test_what_is_claimed_is_so(
             counts = world.write.beside_units
             assert counts.unknown == list(claims.values()).count("unknown")
             left = {(each.key, each.code) for each in world.ledger.leftovers(RUN)}
-            assert left == {(b'{"pk":{"S":"%b"}}' % n.encode(), "Unknown") for n, c in claims.items() if c == "unknown"}
+            unknown = [name for name, claim in claims.items() if claim in ("unknown", "failed")]
+            assert left == {(b'{"pk":{"S":"%b"}}' % name.encode(), "Unknown") for name in unknown}
 
             # A repetition writes nothing of that again.
             world.kill()

@@ -13,7 +13,7 @@ How a request meets the script:
 
 1. The faults are asked in the order of the list; those for other operations, and those whose `when` says no, are out.
 2. A fault that is left counts the request. It is due unless `skip`, `every`, `times` or `probability` says otherwise.
-3. The first one that is due acts, and the rest are not asked. `Slow` alone lets the rest act too.
+3. The first one that is due acts, and the rest are not asked. `Slow` and `WithoutItem` let the rest act too.
 4. If none is due, the request is forwarded.
 
 The same script, seed and order of arrival give the same faults. Clients that send several requests at once decide the
@@ -48,6 +48,7 @@ Body: TypeAlias = dict[str, Any]
 ANY = "*"
 _V2012 = "com.amazonaws.dynamodb.v20120810#"
 _JSON = "application/x-amz-json-1.0"
+_THROTTLED = "The level of configured provisioned throughput for the table was exceeded (fault injected)."
 _RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 _KEPT_REQUESTS = 20_000
 _START_TIMEOUT_S = 120.0
@@ -113,10 +114,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Throttle(Fault):
-    """Refuse the whole request with HTTP 400 before it is applied.
+    """Refuse the whole request before it is applied, with HTTP 400.
 
     `reasons` are pairs (reason, resource ARN), for example
     `("IndexWriteKeyRangeThroughputExceeded", "arn:aws:dynamodb:…:table/T/index/I")`.
+
+    BatchExecuteStatement has no ProvisionedThroughputExceededException: then each of its statements is refused, in an
+    answer that is HTTP 200. Those have no reasons, whatever throttled them.
     """
 
     _: KW_ONLY
@@ -132,7 +136,8 @@ class ThrottleStatements(Fault):
 
     The statements are those at `indexes`, those that satisfy `matching`, or a `fraction` of them drawn from the seed;
     of more than one given, all. A request in which none is chosen does not count as a time. `code` may be any
-    BatchStatementErrorCode.
+    BatchStatementErrorCode, and another for each statement. With the codes `applied` a statement is carried out all
+    the same.
     """
 
     operation: str | Collection[str] = "BatchExecuteStatement"
@@ -140,8 +145,28 @@ class ThrottleStatements(Fault):
     fraction: float = 0.0
     indexes: Collection[int] = ()
     matching: Callable[[Body], bool] | None = None
-    code: str = "ThrottlingError"
+    code: str | Callable[[Body], str] = "ThrottlingError"
     message: str = "Throughput exceeds the current capacity of your table or index (fault injected)."
+    applied: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class WithoutItem(Fault):
+    """Answer as ever, but for `Error.Item`: ReturnValuesOnConditionCheckFailure means nothing in a batch.
+
+    A request counts where something was left out. Later faults of the list act as well.
+    """
+
+    operation: str | Collection[str] = "BatchExecuteStatement"
+
+
+@dataclass(frozen=True)
+class Refuse(Fault):
+    """Answer that error to the whole request; nothing was applied."""
+
+    _: KW_ONLY
+    code: str
+    status: int = 400
 
 
 @dataclass(frozen=True)
@@ -462,15 +487,17 @@ class Proxy:
                 return web.Response(status=outcome.status, body=outcome.body, headers=_with_crc(outcome))
 
     async def _outcome(self, session: aiohttp.ClientSession, exchange: _Exchange) -> _Outcome:
-        delay_s, fault, chosen = self._consult(exchange)
+        delay_s, without_item, fault, chosen = self._consult(exchange)
         outcome = await self._act(session, exchange, fault, chosen)
+        if without_item and isinstance(outcome, _Reply):
+            outcome = self._leave_items_out(exchange.operation, outcome)
         if delay_s:
             await self._pause(delay_s)
         return outcome
 
-    def _consult(self, exchange: _Exchange) -> tuple[float, Fault | None, frozenset[int]]:
-        """Note the request down and ask the script: how late, which fault, which statements."""
-        delay_s = 0.0
+    def _consult(self, exchange: _Exchange) -> tuple[float, bool, Fault | None, frozenset[int]]:
+        """Note the request down and ask the script: how late, without items, which fault, which statements."""
+        delay_s, without_item = 0.0, False
         with self._lock:
             self._requests.append((exchange.operation, exchange.body))
             self._received[exchange.operation] += 1
@@ -479,22 +506,32 @@ class Proxy:
                 chosen = script.due(exchange.operation, exchange.body)
                 if chosen is None:
                     continue
+                if isinstance(script.fault, WithoutItem):
+                    without_item = True
+                    continue
                 self._fired[exchange.operation] += 1
                 self._fired_by_kind[type(script.fault)] += 1
                 if isinstance(script.fault, Slow):
                     delay_s += script.fault.seconds
                 else:
-                    return delay_s, script.fault, chosen
-        return delay_s, None, frozenset()
+                    return delay_s, without_item, script.fault, chosen
+        return delay_s, without_item, None, frozenset()
 
     async def _act(
         self, session: aiohttp.ClientSession, exchange: _Exchange, fault: Fault | None, chosen: frozenset[int]
     ) -> _Outcome:
         match fault:
+            case Throttle(code="ProvisionedThroughputExceededException") if _statements(exchange.body):
+                every = frozenset(range(len(_statements(exchange.body))))
+                return await self._refuse_statements(
+                    session, exchange, every, "ProvisionedThroughputExceeded", _THROTTLED
+                )
             case Throttle():
                 return self._throttled(fault)
-            case ThrottleStatements(code=code, message=message):
-                return await self._refuse_statements(session, exchange, chosen, code, message)
+            case ThrottleStatements(code=code, message=message, applied=applied):
+                return await self._refuse_statements(session, exchange, chosen, code, message, applied)
+            case Refuse(code=code, status=status):
+                return self._error(code, "The request was rejected (fault injected).", status=status)
             case ServerError(status=status):
                 return self._error("InternalServerError", "The server had an internal error.", status=status)
             case ErrorAfterApply(status=status):
@@ -576,11 +613,13 @@ class Proxy:
         session: aiohttp.ClientSession,
         exchange: _Exchange,
         refused: frozenset[int],
-        code: str,
+        code: str | Callable[[Body], str],
         message: str,
+        applied: Collection[str] = (),
     ) -> _Reply:
         statements = _statements(exchange.body)
-        kept = [s for i, s in enumerate(statements) if i not in refused]
+        codes = {i: code if isinstance(code, str) else code(statements[i]) for i in sorted(refused)}
+        kept = [s for i, s in enumerate(statements) if i not in codes or codes[i] in applied]
         answer: Body = {}
         headers: Mapping[str, str] = {"Content-Type": _JSON, "x-amzn-RequestId": self._request_id()}
         if kept:
@@ -600,18 +639,31 @@ class Proxy:
                 return reply
             answer, headers = _decoded(reply.body), reply.headers
         answers = iter(answer.get("Responses", ()))
-        error = {"Error": {"Code": code, "Message": message}}
-        responses = [error if i in refused else next(answers) for i in range(len(statements))]
+        responses = []
+        for i in range(len(statements)):
+            carried_out = next(answers) if i not in codes or codes[i] in applied else {}
+            responses.append({"Error": {"Code": codes[i], "Message": message}} if i in codes else carried_out)
         return _Reply(200, json.dumps({**answer, "Responses": responses}).encode(), headers)
 
+    def _leave_items_out(self, operation: str, reply: _Reply) -> _Reply:
+        body = _decoded(reply.body)
+        errors = [each["Error"] for each in body.get("Responses", ()) if "Item" in each.get("Error", {})]
+        if not errors:
+            return reply
+        for error in errors:
+            del error["Item"]
+        with self._lock:
+            self._fired[operation] += 1
+            self._fired_by_kind[WithoutItem] += 1
+        return _Reply(reply.status, json.dumps(body).encode(), reply.headers, reply.truncated)
+
     def _throttled(self, fault: Throttle) -> _Reply:
-        message = "The level of configured provisioned throughput for the table was exceeded (fault injected)."
         reasons = [{"reason": reason, "resource": resource} for reason, resource in fault.reasons]
         if fault.code == "ThrottlingException":
             # botocore's model spells this member with a small t, unlike the other two exceptions.
             extra = {"throttlingReasons": reasons} if reasons else {}
-            return self._error(fault.code, message, namespace="com.amazon.coral.availability#", extra=extra)
-        return self._error(fault.code, message, extra={"ThrottlingReasons": reasons} if reasons else {})
+            return self._error(fault.code, _THROTTLED, namespace="com.amazon.coral.availability#", extra=extra)
+        return self._error(fault.code, _THROTTLED, extra={"ThrottlingReasons": reasons} if reasons else {})
 
     def _error(
         self,

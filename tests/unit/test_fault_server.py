@@ -27,6 +27,7 @@ from tests.servers.faults import (
     GarbageBody,
     HangAfterApply,
     Proxy,
+    Refuse,
     RefuseReturning,
     ResetAfterApply,
     ResetBefore,
@@ -36,6 +37,7 @@ from tests.servers.faults import (
     ThrottleStatements,
     Trimmed,
     TruncateBody,
+    WithoutItem,
     faulty,
 )
 
@@ -67,6 +69,11 @@ class Answer:
         return str(self.body["__type"]).rpartition("#")[2]
 
 
+def answered(statement: str) -> Body:
+    item = {"is": {"S": statement}}
+    return {"Error": {"Code": "ConditionalCheckFailed", "Item": item}} if statement == "refused" else {"Item": item}
+
+
 @pytest.fixture
 def engine() -> Iterator[Engine]:
     class Handler(BaseHTTPRequestHandler):
@@ -78,7 +85,7 @@ def engine() -> Iterator[Engine]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             started.applied.append((operation, body))
             started.headers.append({k.lower(): v for k, v in self.headers.items()})
-            answer = {"Responses": [{"Item": {"is": {"S": s["Statement"]}}} for s in body.get("Statements", ())]}
+            answer = {"Responses": [answered(s["Statement"]) for s in body.get("Statements", ())]}
             raw = json.dumps(answer if "Statements" in body else {"echo": body, "operation": operation}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/x-amz-json-1.0")
@@ -184,6 +191,7 @@ def test_first_due_fault_acts_and_a_script_can_be_replaced(engine: Engine) -> No
         (Trimmed(), "GetRecords", "TrimmedDataAccessException"),
         (Trimmed(), "GetShardIterator", "TrimmedDataAccessException"),
         (AccessDenied("DescribeTable"), "DescribeTable", "AccessDeniedException"),
+        (Refuse(code="TransactionConflictException"), "UpdateItem", "TransactionConflictException"),
     ],
 )
 def test_refusals_reach_nobody(engine: Engine, fault: Fault, operation: str, code: str) -> None:
@@ -234,6 +242,42 @@ def test_a_wholly_throttled_batch_is_not_forwarded(engine: Engine) -> None:
         answer = send(proxy, "BatchExecuteStatement", batch("a", "b"))
     assert [r["Error"]["Code"] for r in answer.body["Responses"]] == ["ThrottlingError"] * 2
     assert engine.applied == []
+
+
+def test_statements_are_told_nothing_of_what_was_throttled(engine: Engine) -> None:
+    """BatchExecuteStatement has no ProvisionedThroughputExceededException: all its statements have one each."""
+    fault = Throttle(reasons=[("IndexWriteKeyRangeThroughputExceeded", INDEX_ARN)])
+    with faulty(engine.url, [fault]) as proxy:
+        answer = send(proxy, "BatchExecuteStatement", batch("a", "b"))
+    assert answer.status == 200
+    assert [response["Error"]["Code"] for response in answer.body["Responses"]] == ["ProvisionedThroughputExceeded"] * 2
+    assert b"easons" not in answer.raw
+    assert engine.applied == []
+
+
+def test_a_statement_may_be_carried_out_and_told_otherwise(engine: Engine) -> None:
+    codes = {"a": "InternalServerError", "b": "ThrottlingError"}
+    fault = ThrottleStatements(
+        indexes=[0, 1], code=lambda each: codes[each["Statement"]], applied={"InternalServerError"}
+    )
+    with faulty(engine.url, [fault]) as proxy:
+        responses = send(proxy, "BatchExecuteStatement", batch("a", "b", "c")).body["Responses"]
+    assert [each["Error"]["Code"] if "Error" in each else each["Item"]["is"]["S"] for each in responses] == [
+        "InternalServerError", "ThrottlingError", "c",
+    ]  # fmt: skip
+    assert engine.applied == [("BatchExecuteStatement", batch("a", "c"))]
+
+
+def test_the_item_of_a_refusal_is_left_out_beside_other_faults(engine: Engine) -> None:
+    with faulty(engine.url, [WithoutItem(), ThrottleStatements(indexes=[0], times=1)]) as proxy:
+        responses = send(proxy, "BatchExecuteStatement", batch("a", "refused", "b")).body["Responses"]
+        assert [each.get("Error", {}).get("Code") for each in responses] == [
+            "ThrottlingError", "ConditionalCheckFailed", None,
+        ]  # fmt: skip
+        assert "Item" not in responses[1]["Error"]
+        assert responses[2] == {"Item": {"is": {"S": "b"}}}
+        send(proxy, "BatchExecuteStatement", batch("a"))
+    assert proxy.fired(WithoutItem) == 1, "nothing was left out of the second"
 
 
 def test_statements_are_chosen_by_content_or_by_share(engine: Engine) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from restrike.aws.refusals import not_of
+from restrike.aws.refusals import as_of_a_statement, not_of
 from restrike.aws.session import Aws, answered_at, ask
 from restrike.aws.wire import Wire, retry_delay_s
 from restrike.errors import AwsError, NotFound, ServiceFault, Throttled, UsageError
@@ -66,7 +66,8 @@ class ConsumedCapacity(msgspec.Struct, rename="pascal"):
 
 
 class StatementError(msgspec.Struct, rename="pascal"):
-    """Why one statement of a batch failed; `item` as it was, where the statement asked for it."""
+    """Why one statement of a batch failed. `item` as it was, where the statement asked for it; not even then is it
+    certain to be there."""
 
     code: str = ""
     message: str = ""
@@ -110,11 +111,10 @@ async def update_item(wire: Wire, body: bytes) -> tuple[StatementAnswer, float |
     try:
         answer = decode(_update_answer, await wire.call_once("UpdateItem", body), "UpdateItem")
     except AwsError as error:
-        if error.code == "ConditionalCheckFailedException":
-            return StatementAnswer(error=StatementError("ConditionalCheckFailed", item=error.item)), None
-        if error.code == "ValidationException":
-            return StatementAnswer(error=StatementError("ValidationError", error.message)), None
-        raise
+        code = as_of_a_statement(error.code)
+        if code is None:
+            raise
+        return StatementAnswer(error=StatementError(code, error.message, error.item)), None
     consumed = answer.consumed_capacity
     return StatementAnswer(item=answer.attributes), consumed.capacity_units if consumed else None
 

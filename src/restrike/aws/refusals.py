@@ -6,8 +6,10 @@ from restrike.errors import (
     AccessDenied,
     AwsError,
     BadCredentials,
+    Conflict,
     ExpiredIterator,
     Invalid,
+    ItemRefused,
     NotFound,
     ServiceFault,
     Throttled,
@@ -24,6 +26,16 @@ ERRORS: dict[str, type[AwsError]] = {
     "ValidationException": Invalid,
     "ValidationError": Invalid,
     "SerializationException": Invalid,
+    "ConditionalCheckFailedException": ItemRefused,
+    "ConditionalCheckFailed": ItemRefused,
+    "ItemCollectionSizeLimitExceededException": ItemRefused,
+    "ItemCollectionSizeLimitExceeded": ItemRefused,
+    "DuplicateItemException": ItemRefused,
+    "DuplicateItem": ItemRefused,
+    "TransactionConflictException": Conflict,
+    "TransactionConflict": Conflict,
+    "ReplicatedWriteConflictException": Conflict,
+    "ReplicatedWriteConflict": Conflict,  # of a statement: no model has it, and nobody has told of another spelling
     "ThrottlingException": Throttled,
     "ThrottlingError": Throttled,
     "Throttling": Throttled,
@@ -32,6 +44,14 @@ ERRORS: dict[str, type[AwsError]] = {
     "RequestLimitExceeded": Throttled,
     "LimitExceededException": Throttled,
     "TooManyRequestsException": Throttled,
+    "ThrottledException": Throttled,
+    "RequestThrottled": Throttled,
+    "RequestThrottledException": Throttled,
+    "BandwidthLimitExceeded": Throttled,
+    "SlowDown": Throttled,
+    "PriorRequestNotComplete": ServiceFault,
+    "RequestTimeout": ServiceFault,
+    "RequestTimeoutException": ServiceFault,
     "InternalServerError": ServiceFault,
     "InternalFailure": ServiceFault,
     "ServiceUnavailable": ServiceFault,
@@ -48,12 +68,26 @@ ERRORS: dict[str, type[AwsError]] = {
     "MissingAuthenticationToken": BadCredentials,
     "IncompleteSignatureException": BadCredentials,
 }
-"""A service's error code → our exception. What is not here is an AwsError, or a ServiceFault from status 500 on."""
+"""A service's error code, of a call or of a statement in a batch → our exception.
+
+Of a write, each kind leads to one thing. It is sent again after Throttled, Conflict and ServiceFault; after the last
+it is not known whether it was carried out. AccessDenied, NotFound and BadCredentials every other write would meet too:
+the run ends. Whatever else a statement answers is of its item alone, and so is what UpdateItem answers as ItemRefused,
+Conflict or ValidationException. What is not here is an AwsError; `error_for` looks at its status.
+
+That a collection is full (ItemCollectionSizeLimitExceeded: 10 GB under one partition key) AWS calls fit to be tried
+again; but it does not grow empty while a run tries. So AWS calls UnrecognizedClientException, for keys that are seconds
+old; a run ends all the same, since keys that are wrong look no different.
+"""
+
+SENT_AGAIN = (Throttled, Conflict, ServiceFault)
+ENDS_THE_RUN = (AccessDenied, NotFound, BadCredentials)
 
 _HINTS: dict[type[AwsError], str] = {
     AccessDenied: "Allow that action to these credentials, or use others (--profile).",
     NotFound: "Check the name, --region and --endpoint-url.",
     Throttled: "Try again later, or slower (--rate, --max-wcu).",
+    Conflict: "Other writers keep that item busy. Run the command again, when it is quiet.",
     ServiceFault: "The service failed. Run the command again, later.",
     BadCredentials: "Log in again, or set other credentials (--profile); then run the command again.",
 }
@@ -74,12 +108,26 @@ def of_the_clock(text: str) -> bool:
 
 def error_for(operation: str, code: str, message: str, status: int = 400, reasons: tuple[str, ...] = ()) -> AwsError:
     """The exception for an error answer of a service."""
-    kind = ERRORS.get(code) or (ServiceFault if status >= 500 else AwsError)
+    kind = ERRORS.get(code) or _of_status(status)
     text = f"{operation}: {code}: {message}" if message else f"{operation}: {code or status}"
     hint = CLOCK_HINT if of_the_clock(f"{code} {message}") else _HINTS.get(kind, "")
     if code in _UNKNOWN_KEYS:
         hint = _OF_NEW_KEYS + hint
     return kind(text, hint, code=code, operation=operation, status=status, throttling_reasons=reasons)
+
+
+def _of_status(status: int) -> type[AwsError]:
+    """The exception for a code that is not known; proxies answer with these, too."""
+    if status == 429:
+        return Throttled
+    return ServiceFault if status >= 500 or status == 408 else AwsError
+
+
+def as_of_a_statement(code: str) -> str | None:
+    """How a statement of a batch would name this error of UpdateItem; None where it is not of the item alone."""
+    if code == "ValidationException":
+        return "ValidationError"
+    return code.removesuffix("Exception") if ERRORS.get(code) in (ItemRefused, Conflict) else None
 
 
 def not_of(service: str, operation: str, url: str) -> ServiceFault:

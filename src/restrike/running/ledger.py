@@ -309,8 +309,10 @@ class Ledger:
             yield from (Leftover(*row) for row in rows)
             after = rows[-1][0]
 
-    def count_leftovers(self, name: str) -> int:
-        return int(self.db.row("SELECT count(*) FROM leftovers WHERE run = ?", (name,))[0])
+    def count_leftovers(self, name: str, code: str | None = None) -> int:
+        """All of them, or those with that code."""
+        query = "SELECT count(*) FROM leftovers WHERE run = ?1 AND (?2 IS NULL OR code = ?2)"
+        return int(self.db.row(query, (name, code))[0])
 
     # ── progress over time ───────────────────────────────────────────────────────────────────────────────
 

@@ -151,8 +151,8 @@ class Book:
         self.places.moved.clear()
         self._stream_moved.clear()
 
-    def count_leftovers(self) -> int:
-        return self._ledger.count_leftovers(self.run.name)
+    def count_leftovers(self, code: str | None = None) -> int:
+        return self._ledger.count_leftovers(self.run.name, code)
 
 
 class KeySet:

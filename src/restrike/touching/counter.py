@@ -24,9 +24,8 @@ from restrike.selecting.read import Unit
 from restrike.touching.book import Book
 from restrike.touching.current import read_attribute
 from restrike.touching.request import Api
-from restrike.touching.spelling import Spelling
 from restrike.touching.tables import UNKNOWN, UNKNOWN_GONE
-from restrike.touching.write import CHANGED, FIRED, GONE, Change, Outcome, Update
+from restrike.touching.write import CHANGED, FIRED, GONE, REFUSED, Change, Outcome, Update
 
 
 class Job(msgspec.Struct, gc=False):
@@ -55,7 +54,6 @@ class Counter(Update):
         super().__init__(wire, table, attribute, api, names)
         self.events = frozenset({"MODIFY", "REMOVE"})
         self.whole_images = True
-        self._spelling = Spelling(table.key)
         self._intents = book.intents()
         image, self._pick = attributes_type({"value": attribute}, msgspec.Raw)
         self._image = msgspec.json.Decoder(image)
@@ -158,13 +156,14 @@ class Counter(Update):
         error = answer.error
         if error is None:
             return FIRED
-        if error.code == "ConditionalCheckFailed":
-            # An earlier attempt may have been carried out: whatever the number is now does not tell.
-            doubtful = doubtful or job.resumed
-            if not error.item:
+        # An earlier attempt may have been carried out: whatever the number is now does not tell.
+        doubtful = doubtful or job.resumed
+        if error.code == REFUSED:
+            if error.item is None:
                 return _UNKNOWN_GONE if doubtful else GONE
             return _UNKNOWN if doubtful else CHANGED
-        return Outcome.failure(error)
+        failure = Outcome.failure(error)
+        return _UNKNOWN if doubtful and failure.is_unread else failure
 
     def key(self, job: Job) -> bytes:
         return job.key

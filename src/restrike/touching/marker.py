@@ -7,30 +7,27 @@ from typing import Any
 
 import msgspec
 
-from restrike.aws.dynamodb import StatementAnswer, quoted
+from restrike.aws.dynamodb import StatementAnswer, StatementError, quoted
 from restrike.aws.wire import Wire
-from restrike.errors import RestrikeError
 from restrike.model.report import Counts
 from restrike.model.table import TableInfo
 from restrike.selecting.read import Unit
 from restrike.touching.book import Book
-from restrike.touching.current import read_attribute
 from restrike.touching.request import MARKER, Api
-from restrike.touching.spelling import Spelling
+from restrike.touching.tables import UNKNOWN_CODE
 from restrike.touching.write import (
     ALREADY,
     FIRED,
     GONE,
     GONE_UNANSWERED,
     OVERWROTE,
+    REFUSED,
     UNANSWERED,
     Change,
     Outcome,
     Update,
     count,
 )
-
-REFUSED = "ConditionalCheckFailed"
 
 
 class Marker(Update):
@@ -58,7 +55,6 @@ class Marker(Update):
         self.reads = attribute
         self.beside_units = Counts()
         self._book = book
-        self._spelling = Spelling(table.key)
         self._awaited = book.keys("awaited")
         self._early = book.keys("early")
         self._missed = book.keys("missed")
@@ -88,6 +84,7 @@ class Marker(Update):
         tail += b',"ReturnValuesOnConditionCheckFailure":"ALL_OLD"}' if condition else b"}"
         head = b'{"Statement":' + msgspec.json.encode(statement) + b',"Parameters":[' + value + b","
         self._head, self._tail = head, tail
+        self._conditioned = bool(condition)  # else a refusal means that the item is gone, and nothing has to be read
         self._has_sort = self._table.key.sort is not None
 
     async def prepare(self, unit: Unit) -> Sequence[Any]:
@@ -109,10 +106,7 @@ class Marker(Update):
             statements = [join((head, job.partition, b",", job.sort, tail)) for job in jobs]
         else:
             statements = [join((head, job.partition, tail)) for job in jobs]
-        answers, consumed = await self._execute(statements)
-        if self._guarded:
-            await self._read_refused(jobs, answers)
-        return answers, consumed
+        return await self._execute(statements)
 
     def _updating(self, job: Any) -> bytes:
         values: dict[str, Any] = {":a": self._value}
@@ -122,26 +116,6 @@ class Marker(Update):
         values |= {f":n{number}": {"S": name} for number, name in enumerate(self._names)}
         condition = f" AND (attribute_not_exists(#a) OR #a IN ({','.join(values)}))"
         return self._update_item(job, condition, values, returning | {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"})
-
-    async def _read_refused(self, jobs: Sequence[Any], answers: Sequence[StatementAnswer]) -> None:
-        """Adds the item as it is to each refusal that came without it: only then it is known to be gone, or not."""
-        blind = [
-            (job, answer.error)
-            for job, answer in zip(jobs, answers, strict=False)
-            if answer.error is not None and answer.error.code == REFUSED and answer.error.item is None
-        ]
-        keys = self._spelling.of(job for job, _ in blind)
-        try:
-            found = await read_attribute(self._wire, self._table, keys, self._attribute)
-        except RestrikeError as problem:
-            # The other answers of the batch must not get lost with it.
-            for _, error in blind:
-                error.code, error.message = "NotRead", f"refused, and it could not be read why: {problem.message}"
-            return
-        for key, (_, error) in zip(keys, blind, strict=True):
-            if key in found:
-                value = found[key]
-                error.item = {} if value is None else {self._attribute: value}
 
     def adapts_to(self, message: str) -> bool:
         """Where the service refuses RETURNING inside a batch, a condition takes its place."""
@@ -161,25 +135,31 @@ class Marker(Update):
                 return OVERWROTE if self._conditional and job.value is not None else FIRED
             return self._bearing(job, doubtful=doubtful) if old == self._value else OVERWROTE
         if error.code != REFUSED:
-            return Outcome.failure(error)
+            return self._failure(error, doubtful=doubtful)
         if error.item is None:
             return GONE_UNANSWERED if doubtful or self._book.resumed else GONE
         now = error.item.get(self._attribute)
-        if not self._guarded or now == self._value:
+        if now == self._value:
             return self._bearing(job, doubtful=doubtful)
+        if not self._guarded:
+            # Nothing but the run's name is refused; what was read is later than the refusal.
+            error.code, error.message = UNKNOWN_CODE, "refused, and changed again before it was read why"
+            return self._failure(error, doubtful=doubtful)
         kind = "nothing any more" if now is None else f"a value of type {next(iter(now))}"
         return Outcome(
             "refused", "NotOurs", f"{self._attribute} holds {kind}: no name of a run that may be overwritten"
         )
+
+    def _failure(self, error: StatementError, *, doubtful: bool) -> Outcome:
+        if doubtful and error.code == UNKNOWN_CODE:
+            error.message += "; an attempt without an answer may have been carried out before"
+        return Outcome.failure(error)
 
     def _bearing(self, job: Any, *, doubtful: bool) -> Outcome:
         """Of an item that bears the name. One that was read without it got it from an attempt without an answer."""
         if doubtful and (self.read_along or job.value is not None):
             return UNANSWERED
         return UNANSWERED if self._book.written_here(1, doubtful=doubtful) else ALREADY
-
-    def key(self, job: Any) -> bytes:
-        return self._spelling.of([job])[0]
 
     def settle(self, unit: Unit, job: Any, outcome: Outcome) -> None:
         count(unit.counts, outcome.name)

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from restrike.aws.dynamodb import StatementAnswer
-from restrike.aws.refusals import error_for
+from restrike.aws.refusals import ENDS_THE_RUN, ERRORS, SENT_AGAIN, error_for
 from restrike.aws.wire import retry_delay_s
-from restrike.errors import Invalid, RestrikeError, ServiceFault, Throttled, Unreachable
+from restrike.errors import AwsError, Conflict, Invalid, RestrikeError, ServiceFault, Throttled, Unreachable
 from restrike.running.run import Leftover
 from restrike.running.stop import Stop
 from restrike.selecting.read import Unit
 from restrike.touching.batches import Batches
 from restrike.touching.book import Book
 from restrike.touching.pace import Pace
-from restrike.touching.write import FATAL_CODES, RETRY_CODES, Write
+from restrike.touching.write import Write
 
 MAX_ATTEMPTS = 30  # of one batch: with back-off and jitter some two minutes of nothing but refusals
 
@@ -95,7 +95,8 @@ class Sender:
                 self._pace.throttled(error.throttling_reasons)
                 last: RestrikeError = error
                 continue
-            except (ServiceFault, Unreachable) as error:
+            except (ServiceFault, Unreachable, Conflict) as error:
+                # A conflict is of one statement; where it is told of the whole batch, the others are in doubt.
                 doubtful = self.doubtful = True
                 last = error
                 continue
@@ -107,40 +108,56 @@ class Sender:
             if consumed is not None:
                 self._book.consumed_wcu = (self._book.consumed_wcu or 0.0) + consumed
                 self._pace.consumed(len(batch), consumed)
-            batch, refused_as = self._take_answers(batch, answers, doubtful=doubtful)
+            if len(answers) != len(batch):
+                raise ServiceFault(f"{len(batch)} statements got {len(answers)} answers", "Is there a proxy between?")
+            codes: list[str] = []
+            if self._all_fired(batch, answers):
+                batch = []
+            else:
+                await self._write.read_refused([job for _, job in batch], answers)
+                final = attempt == MAX_ATTEMPTS - 1
+                batch, codes = self._take_answers(batch, answers, doubtful=doubtful, final=final)
             if not batch:
                 self._batches.finished(whole)
                 return
-            if refused_as == "InternalServerError":
+            if any(ERRORS[code] is ServiceFault for code in codes):
                 doubtful = self.doubtful = True
-            last = error_for("BatchExecuteStatement", refused_as, "refused again and again")
+            last = error_for(self._write.operation, codes[-1] if codes else "", "refused again and again")
         self.in_doubt += len(batch) if doubtful else 0
         raise last
 
-    def _take_answers(self, batch: Batch, answers: list[StatementAnswer], *, doubtful: bool) -> tuple[Batch, str]:
-        """Settles what was answered; returns what has to be sent again, and the code that asks for it."""
-        if len(answers) != len(batch):
-            raise ServiceFault(f"{len(batch)} statements got {len(answers)} answers", "Is there a proxy between?")
+    def _all_fired(self, batch: Batch, answers: list[StatementAnswer]) -> bool:
+        """Settles a batch of one unit of which every write fired: by far the most are so."""
         unit = batch[0][0]
-        if not self._in_order and unit is batch[-1][0] and _all_fired(answers):
-            # By far the most batches: of one unit, all fired.
-            self._write.fired(unit, [job for _, job in batch])
-            self._settled(unit, len(batch))
-            return [], ""
+        if self._in_order or unit is not batch[-1][0] or not _all_fired(answers):
+            return False
+        self._write.fired(unit, [job for _, job in batch])
+        self._settled(unit, len(batch))
+        return True
+
+    def _take_answers(
+        self, batch: Batch, answers: list[StatementAnswer], *, doubtful: bool, final: bool
+    ) -> tuple[Batch, list[str]]:
+        """Settles what was answered; returns what has to be sent again, and the codes that ask for it.
+
+        At the `final` attempt a conflict is of its item, which is left over, and of no other.
+        """
         again: Batch = []
-        again_code = ""
+        codes: list[str] = []
         write = self._write
         for (unit, job), answer in zip(batch, answers, strict=True):
             error = answer.error
             if error is not None:
-                if error.code in RETRY_CODES:
-                    if error.code not in ("InternalServerError", "TransactionConflict"):
+                kind = ERRORS.get(error.code, AwsError)
+                if kind in SENT_AGAIN and not (final and kind is Conflict and not doubtful):
+                    if kind is Throttled:
+                        # A statement is not told which table or index it was: only a whole call is.
                         self._pace.throttled()
                     again.append((unit, job))
-                    again_code = error.code
+                    codes.append(error.code)
                     continue
-                if error.code in FATAL_CODES:
-                    raise error_for("BatchExecuteStatement", error.code, error.message)
+                if kind in ENDS_THE_RUN:
+                    raise error_for(write.operation, error.code, error.message)
                 if write.adapts_to(error.message):
                     again.append((unit, job))
                     continue
@@ -149,7 +166,7 @@ class Sender:
                 unit.failed.append(Leftover(write.key(job), outcome.code, outcome.message))
             write.settle(unit, job, outcome)
             self._settled(unit, 1)
-        return again, again_code
+        return again, codes
 
     def _settled(self, unit: Unit, jobs: int) -> None:
         unit.pending -= jobs

@@ -30,6 +30,7 @@ OURS, ANOTHERS, MAYBE_OURS, DECIDED = 1, 2, 3, 4
 """What `seen` says: that record is the write; the number was moved by somebody else; a record may be the write; the
 record alone has decided that it is."""
 UNKNOWN_CODE = "Unknown"
+"""Of a left-over: nothing tells whether it was written, or why it was refused."""
 
 
 class KeyTable:
@@ -146,8 +147,13 @@ class IntentTable:
         return decided > 0
 
     def leave_unknown(self, epoch: int, message: str) -> None:
-        """Inside a transaction: the left-overs that are unknown are those that are so now."""
-        self._db.execute("DELETE FROM leftovers WHERE run = ? AND code = ?", (self._run, UNKNOWN_CODE))
+        """Inside a transaction: the left-overs whose writes are unknown are those that are so now."""
+        # One that failed bears the same code: it was refused, and could not be read.
+        self._db.execute(
+            "DELETE FROM leftovers WHERE run = ?1 AND code = ?2 AND NOT EXISTS "
+            "(SELECT 1 FROM counters WHERE run = ?1 AND key = leftovers.key AND outcome = 'failed')",
+            (self._run, UNKNOWN_CODE),
+        )
         self._db.execute(
             "INSERT OR REPLACE INTO leftovers SELECT run, key, ?, ? FROM counters "
             "WHERE run = ? AND epoch = ? AND outcome IN ('unknown', 'unknown, gone')",

@@ -6,6 +6,7 @@ import msgspec
 
 from restrike.model.report import Counts
 from restrike.touching.book import Book
+from restrike.touching.tables import UNKNOWN_CODE
 from restrike.touching.write import Write
 
 
@@ -84,6 +85,12 @@ class Tally:
                 f"{counts.unknown:,} may have fired or not: their writes had no answer, and no record on the stream "
                 "tells; they are left over, and only --again writes them again",
             )
+        unread = self._book.count_leftovers(UNKNOWN_CODE) - counts.unknown
+        if unread > 0:
+            notes += (
+                f"{unread:,} of those that failed were refused, and could not be read to tell whether they are gone, "
+                "changed or done: allow dynamodb:BatchGetItem on the table, and the same run with --again tells",
+            )
         if in_doubt:
             notes += (f"{in_doubt:,} more were sent and had no answer: going on tells what became of them",)
         if self.read_to_its_end:
@@ -91,7 +98,7 @@ class Tally:
             uncounted = self._write.uncounted(bearing)
             if uncounted:
                 notes += (
-                    f"{uncounted:,} more fired, as their records tell: they were in flight when the run was killed, "
-                    "and were not met again",
+                    f"{uncounted:,} more fired, as their records tell: their answers were lost, and they were not met "
+                    "again or could not be read",
                 )
         return notes

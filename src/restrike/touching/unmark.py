@@ -12,9 +12,9 @@ from restrike.aws.wire import Wire
 from restrike.model.table import TableInfo
 from restrike.selecting.read import Unit
 from restrike.touching.book import Book
-from restrike.touching.marker import REFUSED, Marker
+from restrike.touching.marker import Marker
 from restrike.touching.request import Api
-from restrike.touching.write import ALREADY, FIRED, GONE, GONE_UNANSWERED, UNANSWERED, Change, Outcome
+from restrike.touching.write import ALREADY, FIRED, GONE, GONE_UNANSWERED, REFUSED, UNANSWERED, Change, Outcome
 
 
 class Unmark(Marker):
@@ -34,7 +34,6 @@ class Unmark(Marker):
         (name,) = self._names
         self._value = {"S": name}
         self._raw_value = msgspec.Raw(msgspec.json.encode(self._value))
-        self._guarded = True  # a refusal is read before it is called anything
         self._has_sort = self._table.key.sort is not None
         attribute = quoted(self._attribute)
         where = " AND ".join(f"{quoted(key)}=?" for key in self._table.key.names)
@@ -69,7 +68,7 @@ class Unmark(Marker):
         if error is None:
             return FIRED
         if error.code != REFUSED:
-            return Outcome.failure(error)
+            return self._failure(error, doubtful=doubtful)
         if error.item is None:
             return GONE_UNANSWERED if doubtful or self._book.resumed else GONE
         # It was read with the name or may have borne it: where an attempt had no answer, that one took it off.

@@ -14,26 +14,16 @@ import msgspec
 
 from restrike.aws.dynamodb import StatementAnswer, StatementError, batch_execute, quoted, update_item
 from restrike.aws.wire import Wire
+from restrike.errors import RestrikeError
 from restrike.model.report import Counts
 from restrike.model.table import TableInfo
 from restrike.selecting.read import Unit
+from restrike.touching.current import read_attribute
 from restrike.touching.request import Api
+from restrike.touching.spelling import Spelling
+from restrike.touching.tables import UNKNOWN_CODE
 
-RETRY_CODES = frozenset(
-    {
-        "ThrottlingError",
-        "ThrottlingException",
-        "ProvisionedThroughputExceeded",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "InternalServerError",
-        "TransactionConflict",
-    }
-)
-"""Statement errors after which that statement is sent again."""
-FATAL_CODES = frozenset({"AccessDenied", "AccessDeniedException", "ResourceNotFound", "ResourceNotFoundException"})
-"""Statement errors that every other statement would meet too."""
-
+REFUSED = "ConditionalCheckFailed"
 OutcomeName = Literal["fired", "already", "gone", "changed", "refused", "unknown", "failed"]
 
 
@@ -47,6 +37,11 @@ class Outcome(msgspec.Struct, frozen=True):
     @classmethod
     def failure(cls, error: StatementError) -> Outcome:
         return cls("failed", error.code, " ".join(error.message.split()))
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the item was refused, and could not be read to tell why."""
+        return self.name == "failed" and self.code == UNKNOWN_CODE
 
 
 FIRED = Outcome("fired")
@@ -77,6 +72,9 @@ class Write(Protocol):
     @property
     def batch_size(self) -> int: ...
 
+    operation: str
+    """What it calls, by the API's name."""
+
     @property
     def reads(self) -> str | None:
         """The attribute that the selection reads along with the keys."""
@@ -100,6 +98,14 @@ class Write(Protocol):
 
     async def send(self, jobs: Sequence[Any]) -> tuple[list[StatementAnswer], float | None]:
         """One attempt; the answers in the order of the jobs, and the write units where the service tells them."""
+        ...
+
+    async def read_refused(self, jobs: Sequence[Any], answers: Sequence[StatementAnswer]) -> None:
+        """Adds the item as it is now to each refusal of which it takes the item to tell what it means.
+
+        Asked where a batch came back with anything but writes that fired. Where the item cannot be read, the refusal
+        becomes a failure that says so.
+        """
         ...
 
     def adapts_to(self, message: str) -> bool:
@@ -197,11 +203,43 @@ class Update:
         self.sees_both = self._view_type == "NEW_AND_OLD_IMAGES"
         self.exact = self._view_type in ("NEW_AND_OLD_IMAGES", "NEW_IMAGE")
         self.batch_size = 25 if api == "partiql" else 1
+        self.operation = "BatchExecuteStatement" if api == "partiql" else "UpdateItem"
+        self._spelling = Spelling(table.key)
+        self._conditioned = True  # on more than that the item is there
         where = " AND ".join(f"{quoted(name)}=?" for name in table.key.names)
         self._partiql = f"UPDATE {quoted(table.name)} SET {quoted(attribute)}=? WHERE {where}"  # noqa: S608 - quoted
 
     async def look_back(self) -> None:
         """Nothing to look after."""
+
+    def key(self, job: Any) -> bytes:
+        return self._spelling.of([job])[0]
+
+    async def read_refused(self, jobs: Sequence[Any], answers: Sequence[StatementAnswer]) -> None:
+        """UpdateItem is documented to return the item that fails a condition, where there is one. A batch is not so:
+        its `Error.Item` may be missing though ALL_OLD was asked for, and only a read tells whether the item is gone.
+        """
+        if self._api == "update-item" or not self._conditioned:
+            return
+        blind = [
+            (job, answer.error)
+            for job, answer in zip(jobs, answers, strict=False)
+            if answer.error is not None and answer.error.code == REFUSED and answer.error.item is None
+        ]
+        if not blind:
+            return
+        keys = self._spelling.of(job for job, _ in blind)
+        try:
+            found = await read_attribute(self._wire, self._table, keys, self._attribute)
+        except RestrikeError as problem:
+            # The other answers of the batch must not get lost with it.
+            for _, error in blind:
+                error.code, error.message = UNKNOWN_CODE, f"refused, and it could not be read why: {problem.message}"
+            return
+        for key, (_, error) in zip(keys, blind, strict=True):
+            if key in found:
+                value = found[key]
+                error.item = {} if value is None else {self._attribute: value}
 
     async def _execute(self, statements: Sequence[bytes]) -> tuple[list[StatementAnswer], float | None]:
         if self._api == "partiql":
