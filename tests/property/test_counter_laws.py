@@ -119,12 +119,13 @@ class World:
             if answer.error is not None and self._returned != "item":
                 answer.error.item = None
             self._refusing = True
-            asyncio.run(self.write.read_refused([job], [answer]))
+            unit = Unit("s", [], None, last=False)
+            asyncio.run(self.write.read_refused([(unit, job)], [answer]))
             self._refusing = False
             outcome = self.write.outcome(job, answer, doubtful=name in self.sent)
             if outcome.name == "failed":
                 self.book.leftovers.append(Leftover(job.key, outcome.code, outcome.message))
-            self.write.settle(Unit("s", [], None, last=False), job, outcome)
+            self.write.settle(unit, job, outcome)
             self.sent.discard(name)
 
     def lose_answer(self, name: str) -> None:

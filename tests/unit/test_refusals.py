@@ -86,4 +86,4 @@ def test_of_a_code_that_nobody_knows_the_status_tells(status: int, kind: type[Aw
 
 
 def test_keys_that_are_not_known_may_be_new() -> None:
-    assert "just made" in error_for("Scan", "UnrecognizedClientException", "The security token is invalid").hint
+    assert "Are the keys new?" in error_for("Scan", "UnrecognizedClientException", "The security token is invalid").hint

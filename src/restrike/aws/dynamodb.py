@@ -114,7 +114,7 @@ async def update_item(wire: Wire, body: bytes) -> tuple[StatementAnswer, float |
         code = as_of_a_statement(error.code)
         if code is None:
             raise
-        return StatementAnswer(error=StatementError(code, error.message, error.item)), None
+        return StatementAnswer(error=StatementError(code, error.message, error.item or None)), None
     consumed = answer.consumed_capacity
     return StatementAnswer(item=answer.attributes), consumed.capacity_units if consumed else None
 

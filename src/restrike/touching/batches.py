@@ -11,8 +11,9 @@ from restrike.selecting.read import Unit
 class Batches:
     """Jobs in the order in which they come, `size` to a batch, an item at most once in a batch.
 
-    The same item twice in one batch is an error of the service, after some of it was applied. Only a selection
-    through an index can yield one twice, where the item moves in it meanwhile: the rest is `unique`.
+    The same item twice in one batch is an error of the service: of the whole batch, before any of it is applied (in
+    DynamoDB Local, after some of it was). Only a selection through an index can yield one twice, where the item moves
+    in it meanwhile: the rest is `unique`.
     """
 
     def __init__(self, size: int, *, unique: bool = False) -> None:

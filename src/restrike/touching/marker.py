@@ -151,7 +151,7 @@ class Marker(Update):
         )
 
     def _failure(self, error: StatementError, *, doubtful: bool) -> Outcome:
-        if doubtful and error.code == UNKNOWN_CODE:
+        if error.code == UNKNOWN_CODE and (doubtful or self._book.resumed):
             error.message += "; an attempt without an answer may have been carried out before"
         return Outcome.failure(error)
 

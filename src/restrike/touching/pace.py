@@ -123,7 +123,11 @@ class Pace:
             self._wcu_per_item += 0.2 * (wcu / items - self._wcu_per_item)
 
     def throttled(self, reasons: tuple[str, ...] = ()) -> None:
-        """Something was refused for capacity. A throttled index refuses the application's writes too: growth ends."""
+        """Something was refused for capacity. A throttled index refuses the application's writes too: growth ends.
+
+        So it does only where the index is named. A whole call is told `reasons`; a statement of a batch is told none,
+        and most throttles of a batch are of statements.
+        """
         self.throttles += 1
         if any(reason.startswith("IndexWrite") for reason in reasons):
             self._grows = False

@@ -111,10 +111,10 @@ class Sender:
             if len(answers) != len(batch):
                 raise ServiceFault(f"{len(batch)} statements got {len(answers)} answers", "Is there a proxy between?")
             codes: list[str] = []
-            if self._all_fired(batch, answers):
+            if not self._in_order and self._settle_fired(batch, answers):
                 batch = []
             else:
-                await self._write.read_refused([job for _, job in batch], answers)
+                await self._write.read_refused(batch, answers)
                 final = attempt == MAX_ATTEMPTS - 1
                 batch, codes = self._take_answers(batch, answers, doubtful=doubtful, final=final)
             if not batch:
@@ -126,10 +126,10 @@ class Sender:
         self.in_doubt += len(batch) if doubtful else 0
         raise last
 
-    def _all_fired(self, batch: Batch, answers: list[StatementAnswer]) -> bool:
-        """Settles a batch of one unit of which every write fired: by far the most are so."""
+    def _settle_fired(self, batch: Batch, answers: list[StatementAnswer]) -> bool:
+        """Settles a batch of one unit of which every write fired, and no other: by far the most are so."""
         unit = batch[0][0]
-        if self._in_order or unit is not batch[-1][0] or not _all_fired(answers):
+        if unit is not batch[-1][0] or not _all_fired(answers):
             return False
         self._write.fired(unit, [job for _, job in batch])
         self._settled(unit, len(batch))

@@ -89,7 +89,7 @@ class Tally:
         if unread > 0:
             notes += (
                 f"{unread:,} of those that failed were refused, and could not be read to tell whether they are gone, "
-                "changed or done: allow dynamodb:BatchGetItem on the table, and the same run with --again tells",
+                "changed or done: with dynamodb:BatchGetItem allowed on the table, the same run with --again tells",
             )
         if in_doubt:
             notes += (f"{in_doubt:,} more were sent and had no answer: going on tells what became of them",)

@@ -100,7 +100,7 @@ class Write(Protocol):
         """One attempt; the answers in the order of the jobs, and the write units where the service tells them."""
         ...
 
-    async def read_refused(self, jobs: Sequence[Any], answers: Sequence[StatementAnswer]) -> None:
+    async def read_refused(self, batch: Sequence[tuple[Unit, Any]], answers: Sequence[StatementAnswer]) -> None:
         """Adds the item as it is now to each refusal of which it takes the item to tell what it means.
 
         Asked where a batch came back with anything but writes that fired. Where the item cannot be read, the refusal
@@ -215,7 +215,7 @@ class Update:
     def key(self, job: Any) -> bytes:
         return self._spelling.of([job])[0]
 
-    async def read_refused(self, jobs: Sequence[Any], answers: Sequence[StatementAnswer]) -> None:
+    async def read_refused(self, batch: Sequence[tuple[Unit, Any]], answers: Sequence[StatementAnswer]) -> None:
         """UpdateItem is documented to return the item that fails a condition, where there is one. A batch is not so:
         its `Error.Item` may be missing though ALL_OLD was asked for, and only a read tells whether the item is gone.
         """
@@ -223,8 +223,8 @@ class Update:
             return
         blind = [
             (job, answer.error)
-            for job, answer in zip(jobs, answers, strict=False)
-            if answer.error is not None and answer.error.code == REFUSED and answer.error.item is None
+            for (_, job), answer in zip(batch, answers, strict=True)
+            if answer.error is not None and answer.error.code == REFUSED and not answer.error.item
         ]
         if not blind:
             return
