@@ -268,6 +268,18 @@ def test_a_refusal_without_its_item_is_read_before_it_is_called_anything(scene: 
     met.check(report, truth, fired=[group for group, outcome in kind.readable.items() if outcome == "fired"])
 
 
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.returning])
+def test_a_single_update_is_told_the_item_and_reads_none(scene: Scene, name: str) -> None:
+    kind = KINDS[name]
+    met = Met(scene, kind, list(kind.readable), verify=False, api="update-item")
+    meanwhile = Meanwhile(met.others)
+    scene.proxy.script([meanwhile.fault, Denied("BatchGetItem", when=meanwhile.is_over)])
+    asked = scene.proxy.count("BatchGetItem")
+    report = met.plan.execute()
+    assert scene.proxy.count("BatchGetItem") - asked == (1 if kind is COUNTER else 0)
+    met.check(report, kind.readable, fired=[group for group, outcome in kind.readable.items() if outcome == "fired"])
+
+
 @pytest.mark.parametrize("read", ["readable", "denied"])
 @pytest.mark.parametrize("name", KINDS)
 def test_after_a_lost_answer_a_refusal_without_its_item_is_not_called_gone(scene: Scene, name: str, read: str) -> None:
