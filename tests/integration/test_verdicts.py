@@ -309,6 +309,27 @@ def test_after_a_lost_answer_a_refusal_without_its_item_is_not_called_gone(scene
     assert any("dynamodb:BatchGetItem" in note for note in report.notes) == bool(unread)
 
 
+def test_what_could_not_be_read_takes_no_outcome_of_another_item(scene: Scene) -> None:
+    """Its record stands on the stream, and is no record of an item that bore the name before."""
+    items = scene.table.fill(12)
+    bearing, rest = items[:5], items[5:]
+    scene.put(bearing, restrike=scene.run)
+    plan = scene.plan()
+    before = scene.table.modifications()
+    scene.proxy.script(
+        [RefuseReturning(), ErrorAfterApply(WRITES, times=1), WithoutItem(), Denied("BatchGetItem")],
+    )
+    report = plan.execute()
+    assert told(report) == {"already": len(bearing), "failed": len(rest)}
+    assert {code for code, _ in scene.left().values()} == {"Unknown"}
+    assert any(note.startswith(f"{len(rest)} more fired") for note in report.notes)
+    assert scene.table.modifications() - before == Counter(map(key_text, rest))
+    scene.proxy.script([])
+    report = scene.plan(again=True).execute()
+    assert told(report) == {"already": len(items)}
+    assert scene.table.modifications() - before == Counter(map(key_text, rest))
+
+
 # ── what an error leads to ───────────────────────────────────────────────────────────────────────────────────
 
 AGAIN = [code for code in STATEMENTS if LEADS_TO[bare(code)] == "again"]

@@ -43,6 +43,7 @@ class Marker(Update):
     `early` holds records that came before their unit was done. One that stays there to the end is the record of a
     write whose answer was lost: this run fired the item, though a repetition only finds the name there. `missed` holds
     items that were gone when they were written again after a lost answer: a record tells that they had fired before.
+    Those of `unread` were refused, and could not be read: their records are no other item's, and are told as such.
     """
 
     each_once = False
@@ -58,6 +59,8 @@ class Marker(Update):
         self._awaited = book.keys("awaited")
         self._early = book.keys("early")
         self._missed = book.keys("missed")
+        self._unread = book.keys("unread")
+        self._unread_fired = book.keys("unread, fired")
         self._value = {"S": book.run.name}
         self._raw_value = msgspec.Raw(msgspec.json.encode(self._value))
         self._guarded = attribute != MARKER
@@ -168,6 +171,11 @@ class Marker(Update):
         elif outcome is GONE_UNANSWERED:
             if self._book.proving and self.sees_both:
                 unit.gone.append(job)
+        elif outcome.is_unread and self._book.proving and self.sees_both:
+            key = {self.key(job)}
+            fired = self._early.take(key)
+            self._unread_fired.add(fired)
+            self._unread.add(key - fired)
         elif outcome.name == "fired":
             unit.counts.overwrote += outcome is OVERWROTE
             if self._book.proving:
@@ -212,6 +220,10 @@ class Marker(Update):
                 late = self._missed.take(early)
                 self._book.late += len(late)
                 early = early - late
+            if self._unread:
+                fired = self._unread.take(early)
+                self._unread_fired.add(fired)
+                early = early - fired
             self._early.add(early)
 
     def _is_our_change(self, change: Change) -> bool:
@@ -230,7 +242,7 @@ class Marker(Update):
         return min(len(self._early), bearing) if self.sees_both else 0
 
     def uncounted(self, bearing: int) -> int:
-        return max(0, len(self._early) - bearing) if self.sees_both else 0
+        return max(0, len(self._early) - bearing) + len(self._unread_fired) if self.sees_both else 0
 
     def give_up(self, message: str) -> None:
         self._awaited.give_up("NotSeen", message)
