@@ -76,7 +76,7 @@ def test_once_goes_on_where_the_archive_is(table: Table) -> None:
     first = capture(table)
     assert list(first.json) == [*CAPTURED, "plan"]
     assert (first.json["records"], first.json["state"], first.json["gaps"]) == (40, "COMPLETED", 0)
-    assert first.json["ended"] == "end of the stream: nothing new at 1 shard"
+    assert first.json["ended"] == "end of the stream: nothing new at 1 shard after 5 empty pages over 3 s"
     table.load([{"pk": f"k{n}", "n": -1} for n in range(15)])
     assert capture(table).json["records"] == 15
     assert (capture(table).json["records"], capture(table).json["files"]) == (0, 0)

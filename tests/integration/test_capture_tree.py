@@ -41,7 +41,7 @@ from restrike.capturing.plan import CapturePlan
 from restrike.capturing.request import CaptureOptions
 from restrike.capturing.stream import StreamCapture
 from restrike.capturing.tally import CaptureTally
-from restrike.errors import AccessDenied, RestrikeError, Unreachable, UsageError
+from restrike.errors import AccessDenied, RestrikeError, ServiceFault, Unreachable, UsageError
 from restrike.model.record import Record
 from restrike.model.window import Gap, Window
 from restrike.running.stop import Stop
@@ -65,6 +65,9 @@ WAIT_S = 600.0
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is awaited, is awaited for moments."""
     monkeypatch.setattr(pages, "QUIET_S", 0.0)
+    monkeypatch.setattr(pages, "MOST_QUIET_S", 0.0)
+    monkeypatch.setattr(pages, "MOST_QUIET_PAGES", pages.QUIET_PAGES)
+    monkeypatch.setattr("restrike.aws.walk.HEIR_LOOKS", 2)
     monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.01)
     monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.02)
     monkeypatch.setattr(streams, "retry_delay_s", lambda attempt: 0.0)
@@ -257,7 +260,8 @@ def family() -> list[Shard]:
 def test_a_tree_of_splits_is_in_the_archive_once(store: Store, turn: bool, flush_bytes: int) -> None:
     shards = family()
     tree = Tree(*(reversed(shards) if turn else shards), images=True)
-    assert once(store, tree, flush_bytes=flush_bytes) == "end of the stream: nothing new at 3 shards"
+    ended = "end of the stream: nothing new at 3 shards after 5 empty pages over 0 s"
+    assert once(store, tree, flush_bytes=flush_bytes) == ended
     check(store, tree, shards)
     state = state_of(store)
     assert {name for name, shard in state.shards.items() if shard.done} == {"a", "b", "c"}
@@ -290,6 +294,84 @@ def test_expired_iterators_throttles_and_empty_pages_leave_no_hole_and_nothing_t
     check(store, tree, shards)
     assert asked > 20
     assert gaps(store, STREAM) == []
+
+
+@pytest.fixture
+def most_quiet(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The most of empty pages that an open shard's end takes, as it is; without the seconds."""
+    monkeypatch.setattr(pages, "MOST_QUIET_PAGES", 60)
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.0)
+    return 60
+
+
+def sparse(empty_pages: int) -> Tree:
+    """An open shard with records of five hours ago and, behind empty pages, of an hour ago."""
+    shard = Shard("a", [1, 2, 3], closed=False, at_s=-5 * HOUR_S)
+    shard.put(4, -HOUR_S)
+    shard.sparse = {4: empty_pages}
+    return Tree(shard, images=True)
+
+
+@pytest.mark.parametrize("at_timestamp", [True, False])
+def test_a_sparse_shard_is_captured_to_its_end(tmp_path: Path, most_quiet: int, at_timestamp: bool) -> None:
+    """Each start ended at the same place before, until the stream had forgotten the records."""
+    store, tree = folder(tmp_path), sparse(most_quiet - 1)
+    tree.at_timestamp = at_timestamp
+    ended = once(store, tree)
+    assert ended == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 0 s"
+    check(store, tree, tree.shards.values())
+    # Its next record, an hour of nothing later.
+    tree.shards["a"].put(5, HOUR_S)
+    tree.shards["a"].sparse = {5: most_quiet - 1}
+    once(store, tree, now_s=START_S + 2 * HOUR_S)
+    check(store, tree, tree.shards.values())
+    assert gaps(store, STREAM) == []
+
+
+def test_a_shard_that_does_not_give_what_it_has_ends_a_capture_in_an_error(tmp_path: Path, most_quiet: int) -> None:
+    store, tree = folder(tmp_path), sparse(10**9)
+    with pytest.raises(ServiceFault, match="holds records that it does not give"):
+        once(store, tree)
+    assert numbers(store) == [1, 2, 3]
+    # What was looked at in vain is not said to be in the archive.
+    assert state_of(store).shards["a"].read_to_s <= START_S - 5 * HOUR_S
+    tree.shards["a"].sparse = {}
+    once(store, tree)
+    check(store, tree, tree.shards.values())
+
+
+def test_empty_pages_of_a_followed_shard_do_not_say_that_it_is_read(
+    tmp_path: Path, most_quiet: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gap is told by what was read: what seems to be read and is not would be lost without a word."""
+    store, tree = folder(tmp_path), sparse(10**9)
+    tree.at_timestamp = False
+
+    def asked() -> int:
+        return tree.count("GetRecords")
+
+    monkeypatch.setattr(pages, "MOST_QUIET_S", WAIT_S)
+    asyncio.run(follow(store, tree, lambda: asked() >= most_quiet + 5))
+    assert state_of(store).shards["a"].read_to_s <= START_S - 5 * HOUR_S
+    monkeypatch.setattr(pages, "MOST_QUIET_S", 0.0)
+    before = asked()
+    asyncio.run(follow(store, tree, lambda: asked() >= before + most_quiet + 5))
+    assert state_of(store).shards["a"].read_to_s >= START_S - 60
+
+
+@pytest.mark.parametrize("filters", [True, False])
+def test_a_shard_that_splits_at_the_moment_it_is_drained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: bool
+) -> None:
+    monkeypatch.setattr("restrike.aws.walk.HEIR_LOOKS", 10)
+    store = folder(tmp_path)
+    parent, child = Shard("a", [1, 2]), Shard("b", [3, 4], "a", closed=False)
+    tree = Tree(parent, child, Shard("other", [100], closed=False), images=True, listed=100)
+    tree.filters = filters
+    child.listed_after = 8
+    once(store, tree)
+    check(store, tree, tree.shards.values())
+    assert {name for name, shard in state_of(store).shards.items() if shard.done} == {"a"}
 
 
 def test_a_followed_shard_that_splits_and_a_child_that_is_listed_late(store: Store) -> None:

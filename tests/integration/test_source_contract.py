@@ -38,6 +38,8 @@ Opener = Callable[[], Source]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "QUIET_S", 0.0)
+    monkeypatch.setattr(stream_module, "MOST_QUIET_S", 0.0)
+    monkeypatch.setattr(stream_module, "MOST_QUIET_PAGES", stream_module.QUIET_PAGES)
     monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.01)
 
 

@@ -32,14 +32,26 @@ from tests.servers.faults import ExpiredIterator, ServerError, Throttle, Trimmed
 from tests.servers.shard_tree import ARN, START_S, Shard, Tree
 
 WAIT_S = 600.0
+HOUR_S, DAY_S = 3600.0, 86_400.0
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of an open shard is awaited for moments only, but for the test that is about it."""
     monkeypatch.setattr(module, "QUIET_S", 0.0)
+    monkeypatch.setattr(module, "MOST_QUIET_S", 0.0)
+    monkeypatch.setattr(module, "MOST_QUIET_PAGES", module.QUIET_PAGES)
+    monkeypatch.setattr("restrike.aws.walk.HEIR_LOOKS", 2)
     monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.01)
     monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.02)
+
+
+@pytest.fixture
+def most_quiet(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The most of empty pages that an open shard's end takes, as it is; without the seconds."""
+    monkeypatch.setattr(module, "MOST_QUIET_PAGES", 60)
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.0)
+    return 60
 
 
 def local(endpoint_url: str) -> Aws:
@@ -130,7 +142,7 @@ def test_images_are_byte_for_byte_what_get_records_answers(dynamodb_local: str) 
             "INSERT": (False, True), "MODIFY": (True, True), "REMOVE": (True, False),
         }[record.event_name]  # fmt: skip
     assert {record.fidelity for record in found.records} == {"exact"}
-    assert found.ended == "end of the stream: nothing new at 1 shard"
+    assert found.ended == "end of the stream: nothing new at 1 shard after 5 empty pages over 0 s"
     assert found.gaps == []
 
 
@@ -139,7 +151,7 @@ async def raw_records(endpoint_url: str, arn: str) -> list[bytes]:
     raw: list[bytes] = []
     async with streams.connect(local(endpoint_url)) as wire:
         for shard_id in await streams.list_shards(wire, arn):
-            iterator = await streams.shard_iterator(wire, arn, shard_id, streams.Start())
+            iterator = (await streams.shard_iterator(wire, arn, shard_id, streams.Start())).token
             while iterator:
                 body = await wire.call("GetRecords", json.dumps({"ShardIterator": iterator}).encode())
                 page = cut(body)
@@ -447,7 +459,7 @@ def test_a_tree_of_splits(on: Opener, turn: bool) -> None:
     found = asyncio.run(gather(on(tree)))
     assert sorted(found.places) == all_numbers(shards)
     check(found, shards)
-    assert found.ended == "end of the stream: nothing new at 3 shards"
+    assert found.ended == "end of the stream: nothing new at 3 shards after 5 empty pages over 0 s"
     assert found.drained == {"a", "b", "c"}
     assert found.gaps == []
 
@@ -470,7 +482,10 @@ def test_the_end_is_the_first_record_that_is_newer_than_the_start(on: Opener) ->
     one.put(6, 3.0)
     found = asyncio.run(gather(on(Tree(one, other, page=2))))
     assert sorted(found.places) == [1, 2, 3, 4, 10]
-    assert found.ended == "end of the stream: a newer record at 1 shard, nothing new at 1 shard"
+    assert (
+        found.ended
+        == "end of the stream: a newer record at 1 shard, nothing new at 1 shard after 5 empty pages over 0 s"
+    )
     assert "a" not in found.drained
 
 
@@ -487,6 +502,120 @@ def test_a_stream_that_never_stands_still_has_an_end(on: Opener) -> None:
     found = asyncio.run(gather(on(tree)))
     assert found.places == list(range(1, 11))
     assert found.ended == "end of the stream: a newer record at 1 shard"
+
+
+def sparse(*, pages: int, at_s: float = -HOUR_S) -> Tree:
+    """An open shard with records of five hours ago and, behind empty pages, of an hour ago."""
+    shard = Shard("a", [1, 2, 3], closed=False, at_s=-5 * HOUR_S)
+    shard.put(4, at_s)
+    shard.put(5, at_s)
+    shard.sparse = {4: pages}
+    return Tree(shard)
+
+
+@pytest.mark.parametrize("at_timestamp", [True, False])
+@pytest.mark.parametrize("since_s", [None, START_S - 4 * HOUR_S])
+@pytest.mark.parametrize("after", [{}, {"a": 3}])
+def test_records_behind_more_than_five_empty_pages(
+    on: Opener, most_quiet: int, after: dict[str, int], since_s: float | None, at_timestamp: bool
+) -> None:
+    tree = sparse(pages=most_quiet - 1)
+    tree.at_timestamp = at_timestamp
+    found = asyncio.run(gather(on(tree, created_s=START_S - DAY_S), after=after, window=Window(since_s=since_s)))
+    assert found.places[-2:] == [4, 5]
+    assert found.ended == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 0 s"
+
+
+def test_a_shard_that_has_a_record_by_time_is_read_on_beyond_all_patience(on: Opener, most_quiet: int) -> None:
+    found = asyncio.run(gather(on(sparse(pages=3 * most_quiet), created_s=START_S - DAY_S)))
+    assert found.places == [1, 2, 3, 4, 5]
+
+
+def test_a_shard_that_never_gives_the_record_that_it_has_is_an_error(on: Opener, most_quiet: int) -> None:
+    tree = sparse(pages=10**9)
+    with pytest.raises(ServiceFault, match="shard a holds records that it does not give: 10 times 60 empty pages"):
+        asyncio.run(gather(on(tree, created_s=START_S - DAY_S)))
+    assert tree.count("GetRecords") < 11 * most_quiet + 3 * module.DOUBTS
+
+
+def test_a_record_by_time_that_is_newer_than_the_end_is_no_doubt(on: Opener, most_quiet: int) -> None:
+    found = asyncio.run(gather(on(sparse(pages=10**9, at_s=10.0), created_s=START_S - DAY_S)))
+    assert found.places == [1, 2, 3]
+    assert found.ended == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 0 s"
+
+
+@pytest.mark.parametrize(
+    ("created_s", "record_s", "pages"),
+    [(DAY_S, 60.0, 5), (60.0, None, 5), (DAY_S, 20 * 60.0, 20), (30 * 60.0, None, 30), (DAY_S, None, 60)],
+    ids=["read-to-near-now", "a-young-stream", "twenty-minutes", "a-stream-of-half-an-hour", "a-day"],
+)
+def test_patience_goes_by_how_far_from_now_the_place_is(
+    on: Opener, most_quiet: int, created_s: float, record_s: float | None, pages: int
+) -> None:
+    tree = Tree(Shard("a", [] if record_s is None else [1], closed=False, at_s=-(record_s or 0.0)))
+    tree.now_s = START_S
+    found = asyncio.run(gather(on(tree, created_s=START_S - created_s)))
+    assert found.ended == f"end of the stream: nothing new at 1 shard after {pages} empty pages over 0 s"
+
+
+def test_a_plan_takes_the_least_for_an_end_and_says_that_there_may_be_more(on: Opener, most_quiet: int) -> None:
+    source = on(sparse(pages=most_quiet), created_s=START_S - DAY_S, looking=True)
+    info = asyncio.run(looked(source))
+    assert (info.count, info.at_least, info.guessed) == (3, True, True)
+    assert asyncio.run(gather(source)).places == [1, 2, 3]
+    near = Tree(Shard("a", [1], closed=False, at_s=-60.0))
+    near.now_s = START_S
+    info = asyncio.run(looked(on(near)))
+    assert (info.count, info.at_least, info.guessed) == (1, False, False)
+
+
+@pytest.mark.parametrize("filters", [True, False])
+@pytest.mark.parametrize("others", [0, 1, 9])
+def test_a_shard_that_splits_at_the_moment_it_is_drained(
+    on: Opener, monkeypatch: pytest.MonkeyPatch, others: int, filters: bool
+) -> None:
+    """Its children are listed moments later."""
+    monkeypatch.setattr(walk, "HEIR_LOOKS", 10)
+    parent, left, right = Shard("a", [1, 2]), Shard("b", [3], "a", closed=False), Shard("c", [4], "a", closed=False)
+    rest = [Shard(f"o{number}", [100 + number], closed=False) for number in range(others)]
+    tree = Tree(parent, left, right, *rest, listed=100)
+    tree.filters = filters
+    left.listed_after = right.listed_after = 7  # two are asked before a page is
+    found = asyncio.run(gather(on(tree)))
+    assert sorted(found.places) == all_numbers([*tree.shards.values()])
+    assert found.drained == {"a"}
+
+
+def test_an_heir_that_never_comes_is_looked_for_ten_times(on: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "HEIR_LOOKS", 10)
+    tree = Tree(Shard("a", [1]))
+    assert asyncio.run(gather(on(tree))).places == [1]
+    assert tree.count("DescribeStream") == 2 + 10
+    tree = Tree(Shard("a", [1]))
+    tree.status = "DISABLED"
+    assert asyncio.run(gather(on(tree))).places == [1]
+    assert tree.count("DescribeStream") <= 2 + 2
+    tree = Tree(Shard("a", [1]), Shard("b", [2], "a", closed=False))
+    assert asyncio.run(gather(on(tree))).places == [1, 2]
+    assert tree.count("DescribeStream") == 2 + 2  # the usual case: it is listed already, and nobody waits
+
+
+def test_a_lower_bound_that_is_to_come_is_asked_for_as_now(on: Opener) -> None:
+    """The service refuses it, and a day of records was read instead."""
+    tree = Tree(Shard("a", [1, 2], closed=False, at_s=-HOUR_S))
+    tree.now_s = START_S
+    found = asyncio.run(gather(on(tree), window=Window(since_s=START_S + 30)))
+    assert found.places == []
+    asked = [request for operation, request in tree.calls if operation == "GetShardIterator"]
+    assert {request["ShardIteratorType"] for request in asked} == {"AT_TIMESTAMP"}
+    assert max(request["Timestamp"] for request in asked) < START_S
+
+
+def test_a_question_for_a_time_that_is_denied_is_an_error(on: Opener) -> None:
+    tree = Tree(Shard("a", [1], closed=False))
+    tree.errors["GetShardIterator"] = [error_for("GetShardIterator", "AccessDeniedException", "no")]
+    with pytest.raises(AccessDenied):
+        asyncio.run(gather(on(tree), window=Window(START_S - 900)))
 
 
 def test_children_of_a_shard_that_was_left_at_the_end_are_not_read(on: Opener) -> None:
@@ -570,7 +699,10 @@ def test_following_to_the_end_of_the_window(on: Opener) -> None:
     source = on(Tree(shard, quiet), opened_s=now, created_s=now - 60, follow=True)
     found = asyncio.run(gather(source, window=Window(until_s=now - 5)))
     assert sorted(found.places) == [1, 2, 10]
-    assert found.ended == "end of the window: a newer record at 1 shard, nothing new at 1 shard"
+    assert (
+        found.ended
+        == "end of the window: a newer record at 1 shard, nothing new at 1 shard after 5 empty pages over 0 s"
+    )
 
 
 def test_latest_leaves_out_what_is_there_and_reads_children_from_their_oldest(on: Opener) -> None:
@@ -610,8 +742,9 @@ def test_a_lower_bound(on: Opener, at_timestamp: bool) -> None:
     tree = Tree(*shards, at_timestamp=at_timestamp)
     found = asyncio.run(gather(on(tree), window=Window(START_S - 900)))
     assert found.places == [4, 5]
-    kinds = Counter(request["ShardIteratorType"] for op, request in tree.calls if op == "GetShardIterator")
-    assert kinds["AT_TIMESTAMP"] == 2
+    asked = [request for operation, request in tree.calls if operation == "GetShardIterator"]
+    assert sum(request.get("Timestamp") == START_S - 900 for request in asked) == 2
+    kinds = Counter(request["ShardIteratorType"] for request in asked)
     assert kinds["TRIM_HORIZON"] == (0 if at_timestamp else 2)
 
 
@@ -619,6 +752,7 @@ def test_a_shard_that_has_more_is_read_on_without_a_pause(on: Opener, monkeypatc
     monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 3600.0)
     monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 3600.0)
     tree = Tree(Shard("a", list(range(1, 100))), page=3)
+    tree.status = "DISABLED"  # else an heir would be awaited
     found = asyncio.run(asyncio.wait_for(gather(on(tree)), WAIT_S))
     assert found.places == list(range(1, 100))
 
@@ -637,7 +771,8 @@ def test_a_throttled_question_for_a_time_is_asked_again(on: Opener, monkeypatch:
     monkeypatch.setattr(streams, "retry_delay_s", lambda attempt: 0.0)
     monkeypatch.setattr("restrike.aws.walk.retry_delay_s", lambda attempt: 0.0)
     tree = Tree(Shard("a", [1], closed=False))
-    tree.errors["GetShardIterator"] = [error_for("GetShardIterator", "LimitExceededException", "") for _ in range(3)]
+    refusals = ("LimitExceededException", 400), ("InternalServerError", 500), ("LimitExceededException", 400)
+    tree.errors["GetShardIterator"] = [error_for("GetShardIterator", code, "", status) for code, status in refusals]
     asyncio.run(gather(on(tree), window=Window(START_S - 900)))
     kinds = {request["ShardIteratorType"] for op, request in tree.calls if op == "GetShardIterator"}
     assert kinds == {"AT_TIMESTAMP"}

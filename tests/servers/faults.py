@@ -37,8 +37,8 @@ import threading
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, TypeAlias
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Literal, Protocol, TypeAlias
 
 import aiohttp
 from aiohttp import web
@@ -256,6 +256,24 @@ class GarbageBody(Fault):
 
     _: KW_ONLY
     apply: bool = False
+
+
+class Rewriter(Protocol):
+    """What the service has and the engine lacks, made of what the engine has."""
+
+    def asked(self, operation: str, body: Body) -> Body | None:
+        """What the engine is asked; None: it is not."""
+
+    def answered(self, operation: str, body: Body, answer: Body) -> Body:
+        """What is answered to `body`; `answer` is the engine's, {} where it was not asked."""
+
+
+@dataclass(frozen=True)
+class Rewritten(Fault):
+    """Ask the engine something else, and answer something else."""
+
+    _: KW_ONLY
+    by: Rewriter
 
 
 # --- the proxy ----------------------------------------------------------------------------------------------------
@@ -580,6 +598,15 @@ class Proxy:
                 if apply:
                     await self._forward(session, exchange)
                 return _Reply(200, b"<html><body>Sign in to the Wi-Fi</body></html>", {"Content-Type": "text/html"})
+            case Rewritten(by=by):
+                asked = by.asked(exchange.operation, exchange.body)
+                reply = _Reply(200, b"{}")
+                if asked is not None:
+                    reply = await self._forward(session, replace(exchange, body=asked, raw=json.dumps(asked).encode()))
+                if reply.status != 200:
+                    return reply
+                answer = by.answered(exchange.operation, exchange.body, _decoded(reply.body))
+                return _Reply(200, json.dumps(answer).encode(), reply.headers)
             case None:
                 return await self._forward(session, exchange)
             case _:

@@ -16,7 +16,11 @@ ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/s"
 
 
 class Shard:
-    """Sequence numbers in order, each created at START_S and that many seconds; below `trimmed` are forgotten."""
+    """Sequence numbers in order, each created at START_S and that many seconds; below `trimmed` are forgotten.
+
+    `sparse`: so many empty pages come before that number, for whoever reads up to it; an iterator for a time stands at
+    the record. `listed_after`: it is listed only after so many calls of DescribeStream.
+    """
 
     def __init__(
         self, name: str, numbers: list[int], parent: str | None = None, *, closed: bool = True, at_s: float = -100.0
@@ -26,11 +30,17 @@ class Shard:
         self.parent = parent
         self.closed = closed
         self.trimmed = 0
+        self.sparse: dict[int, int] = {}
+        self.listed_after = 0
         self.created: dict[int, float] = dict.fromkeys(numbers, START_S + at_s)
 
     def put(self, number: int, at_s: float) -> None:
         self.numbers.append(number)
         self.created[number] = START_S + at_s
+
+    def empty_before(self, position: int) -> int:
+        """How many empty pages come before the record at that position."""
+        return self.sparse.get(self.numbers[position], 0) if position < len(self.numbers) else 0
 
     def listed(self) -> dict[str, Any]:
         span = {"StartingSequenceNumber": f"{self.numbers[0] if self.numbers else 1:021d}"}
@@ -53,6 +63,8 @@ class Tree:
         self.at_timestamp = at_timestamp
         self.images = images
         self.status = "ENABLED"
+        self.now_s: float | None = None  # the service's time, where it tells it
+        self.filters = True  # whether it knows ShardFilter
         self.empty_pages = 0
         self.errors: dict[str, list[AwsError]] = {}
         self.broken: list[bytes] = []  # what GetRecords answers first
@@ -82,13 +94,17 @@ class Tree:
         return json.dumps(answer[operation](request)).encode()
 
     def service_now_s(self) -> float | None:
-        return None
+        return self.now_s
 
     def count(self, operation: str) -> int:
         return sum(each == operation for each, _ in self.calls)
 
     def _list(self, request: dict[str, Any]) -> dict[str, Any]:
-        names = list(self.shards)
+        looks = self.count("DescribeStream")
+        names = [name for name, shard in self.shards.items() if looks > shard.listed_after]
+        if self.filters and "ShardFilter" in request:
+            assert request["ShardFilter"]["Type"] == "CHILD_SHARDS"
+            names = [name for name in names if self.shards[name].parent == request["ShardFilter"]["ShardId"]]
         first = names.index(request["ExclusiveStartShardId"]) + 1 if "ExclusiveStartShardId" in request else 0
         page = names[first : first + self.listed]
         last = {"LastEvaluatedShardId": page[-1]} if first + self.listed < len(names) else {}
@@ -109,7 +125,16 @@ class Tree:
             case "LATEST":
                 position = len(shard.numbers)
             case "AT_TIMESTAMP" if self.at_timestamp:
-                position = sum(shard.created[number] < request["Timestamp"] for number in shard.numbers)
+                if self.now_s is not None and request["Timestamp"] > self.now_s:
+                    raise error_for("GetShardIterator", "ValidationException", "Timestamp is in the future")
+                later = (
+                    at
+                    for at, number in enumerate(shard.numbers)
+                    if shard.created[number] >= request["Timestamp"] and number >= shard.trimmed
+                )
+                position = next(later, len(shard.numbers))
+                if passed := shard.empty_before(position):
+                    return {"ShardIterator": f"{shard.name}/{position}+{passed}"}
             case "TRIM_HORIZON":
                 position = sum(number < shard.trimmed for number in shard.numbers)
             case _:
@@ -118,13 +143,18 @@ class Tree:
 
     def _records(self, request: dict[str, Any]) -> dict[str, Any]:
         name, _, at = request["ShardIterator"].rpartition("/")
-        position, shard = int(at), self.shards[name]
+        begin, _, passed_pages = at.partition("+")
+        position, passed, shard = int(begin), int(passed_pages or 0), self.shards[name]
         if position < len(shard.numbers) and shard.numbers[position] < shard.trimmed:
             raise error_for("GetRecords", "TrimmedDataAccessException", "trimmed")
         if self.empty_pages:
             self.empty_pages -= 1
             return {"Records": [], "NextShardIterator": request["ShardIterator"]}
+        if passed < shard.empty_before(position):
+            return {"Records": [], "NextShardIterator": f"{name}/{position}+{passed + 1}"}
         numbers = shard.numbers[position : position + self.page]
+        until = next((at for at in range(1, len(numbers)) if numbers[at] in shard.sparse), len(numbers))
+        del numbers[until:]
         position += len(numbers)
         self.on_records(name, numbers)
         done = shard.closed and position == len(shard.numbers)

@@ -77,6 +77,9 @@ class StubWire:
         }
         return json.dumps(answers[operation](request)).encode()
 
+    def service_now_s(self) -> float | None:
+        return None
+
     def _describe(self, request: dict[str, Any]) -> dict[str, Any]:
         names = list(self.shards)
         first = names.index(request["ExclusiveStartShardId"]) + 1 if "ExclusiveStartShardId" in request else 0
@@ -402,8 +405,8 @@ def test_an_iterator_of_a_forgotten_place_is_an_error_and_of_a_gone_shard_is_non
     stub = cast(Wire, StubWire(shard))
     with pytest.raises(TrimmedData):
         asyncio.run(shard_iterator(stub, ARN, "a", Start(after="1")))
-    assert asyncio.run(shard_iterator(stub, ARN, "gone", Start())) is None
-    assert asyncio.run(shard_iterator(stub, ARN, "gone", Start(at_s=1.0))) is None
+    assert asyncio.run(shard_iterator(stub, ARN, "gone", Start())).token is None
+    assert asyncio.run(shard_iterator(stub, ARN, "gone", Start(at_s=1.0))).token is None
 
 
 def test_an_unreadable_answer_is_a_fault_and_no_crash() -> None:

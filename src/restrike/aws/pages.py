@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -11,15 +12,22 @@ from typing import Any
 import msgspec
 
 from restrike.aws import streams
-from restrike.aws.dynamodb import Unreadable
-from restrike.aws.streams import Start
+from restrike.aws.dynamodb import Unreadable, decode
+from restrike.aws.streams import MAX_RECORDS, Start
 from restrike.aws.walk import SIDE_BY_SIDE, Walk
 from restrike.aws.wire import Wire
+from restrike.errors import ExpiredIterator, Invalid, ServiceFault, TrimmedData
 from restrike.model.window import DRAINED, Gap
 
 QUEUED_PAGES = 2
 QUIET_PAGES = 5  # empty ones in a row, and
-QUIET_S = 3.0  # seconds between the first and the last of them: an open shard's end
+QUIET_S = 3.0  # seconds between the first and the last of them: the end of an open shard that is read to near now
+MOST_QUIET_PAGES, MOST_QUIET_S = 60, 60.0
+"""Of each so many at most. GetRecords may answer any number of empty pages before it comes to records, and nobody says
+how many; but the longer the time between the place and now, the more may lie there. So it is a page and a second for
+each minute of that time."""
+MINUTE_S = 60.0
+DOUBTS = 10  # times that a shard was about to be taken for read, and had more
 AFTER_START_S = 1.0
 """The service tells its time in whole seconds, rounded down: a record of the same second may be from before."""
 COARSE_STAMP_S = 60.0  # DynamoDB Local rounds creation times down to the minute, the service to the second
@@ -47,8 +55,8 @@ class Extent(msgspec.Struct, frozen=True):
 
     `otherwise` is where shards without a place begin, and `since_s` the time before which records are of no use.
     Without `follow` a shard is at its end when it is closed and read, at the first record created after `stop_s`, or,
-    while it is open, when it has nothing more to give. `clock_offset_s`: what the service's clock is
-    ahead of ours, until an answer tells its time.
+    while it is open, when it seems to have nothing more to give. `clock_offset_s`: what the service's clock is
+    ahead of ours, until an answer tells its time. `begun_s`: when the stream was switched on; no record is older.
     """
 
     otherwise: Start = Start()
@@ -56,17 +64,23 @@ class Extent(msgspec.Struct, frozen=True):
     stop_s: float | None = None
     follow: bool = False
     clock_offset_s: float = 0.0
+    begun_s: float | None = None
 
 
 class Manner(msgspec.Struct, frozen=True):
-    """How it is read. An open shard has nothing more to give after `quiet_pages` empty pages over at least `quiet_s`;
-    `patience_s`, `idle_poll_s` and `side_by_side` are the walk's. None is what is usual."""
+    """How it is read. An open shard has nothing more to give after `quiet_pages` empty pages over at least `quiet_s`,
+    wherever its place is; `patience_s`, `idle_poll_s` and `side_by_side` are the walk's. None is what is usual."""
 
     quiet_pages: int | None = None
     quiet_s: float | None = None
     patience_s: float | None = None
     idle_poll_s: float | None = None
     side_by_side: int = SIDE_BY_SIDE
+
+
+def hasty() -> Manner:
+    """Of who only looks, and is not to wait: the least of empty pages are an end, wherever the place is."""
+    return Manner(quiet_pages=QUIET_PAGES, quiet_s=QUIET_S)
 
 
 ReadPage = Callable[[str, list[Any]], tuple[list[Any], float]]
@@ -77,16 +91,22 @@ their newest creation time; MsgspecError or ValueError where they are no records
 class _Shard:
     """How far one shard is read."""
 
-    __slots__ = ("empty_pages", "gap", "idle_pages", "idle_since", "last_s", "place", "quiet_since")
+    __slots__ = ("doubts", "empty_pages", "from_s", "gap", "last_s", "past", "place", "quiet_since")
 
     def __init__(self, place: int) -> None:
         self.place = place
         self.last_s: float | None = None  # creation time of the last record
+        self.from_s = 0.0  # its place is not before that time
         self.gap: int | None = None  # which of the gaps waits for its end
-        self.empty_pages = 0  # that count for the end
+        self.empty_pages = 0  # in a row
         self.quiet_since = 0.0
-        self.idle_pages = 0
-        self.idle_since = 0.0
+        self.past = False  # whether these are from after the window's end
+        self.doubts = 0
+
+    @property
+    def known_s(self) -> float:
+        """The latest time that its place is surely not before."""
+        return max(self.from_s, self.last_s or 0.0)
 
 
 class Pages(Walk):
@@ -128,13 +148,15 @@ class Pages(Walk):
         self._stop_s = extent.stop_s
         self._follow = extent.follow
         self._clock_offset_s = extent.clock_offset_s
+        self._begun_s = extent.begun_s or 0.0
         self._loses = loses
-        self._quiet_pages = QUIET_PAGES if manner.quiet_pages is None else manner.quiet_pages
-        self._quiet_s = QUIET_S if manner.quiet_s is None else manner.quiet_s
+        self._quiet = (manner.quiet_pages, manner.quiet_s)
         self._gaps = gaps
         self._after: Mapping[str, int] = {}
         self._progress: dict[str, _Shard] = {}
         self._ends: Counter[str] = Counter()
+        self._doubtful = False
+        self._guesses: list[tuple[int, float]] = []  # empty pages and seconds that were taken for an end
         self._asked_s: dict[str, float] = {}
         self._queue: asyncio.Queue[ShardPage | None] = asyncio.Queue(QUEUED_PAGES)
 
@@ -184,9 +206,18 @@ class Pages(Walk):
         """Whether the stream may get more records."""
         return self._status != "DISABLED" or bool(self._left)
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether a shard was left where it gave nothing, though that was far from now: it may have had more."""
+        return self._doubtful
+
     def why(self) -> str:
-        """Why there are no more pages, in a few words."""
+        """Why there are no more pages, in a few words. That an open shard had nothing more is a guess: it says on what
+        it is made."""
         ends = [f"{what} at {count} shard{'s' if count > 1 else ''}" for what, count in sorted(self._ends.items())]
+        if self._guesses:
+            pages, seconds = (_span([guess[number] for guess in self._guesses]) for number in (0, 1))
+            ends[-1] += f" after {pages} empty pages over {seconds} s"
         if ends:
             return f"end of the {'window' if self._follow else 'stream'}: {', '.join(ends)}"
         return "end of the stream: every shard is closed and read"
@@ -201,18 +232,11 @@ class Pages(Walk):
         shard = self._of(shard_id)
         asked_s = self._asked_s.pop(shard_id)
         if not records:
-            if not last:
-                self._empty_page(shard_id, shard)
-            read_to_s = asked_s if last or self._idles(shard) else shard.last_s or 0.0
-            await self._queue.put(ShardPage(shard_id, [], 0.0, read_to_s, last))
+            seems_read = last or await self._seems_read(shard_id, shard, asked_s)
+            await self._queue.put(ShardPage(shard_id, [], 0.0, asked_s if seems_read else shard.last_s or 0.0, last))
             return None
-        shard.empty_pages = shard.idle_pages = 0
-        try:
-            page, newest_s = self._read(shard_id, records)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise Unreadable(
-                f"GetRecords: shard {shard_id} answered what is no record: {error}", "Is there a proxy between?"
-            ) from None
+        shard.empty_pages = shard.doubts = 0
+        page, newest_s = self._records(shard_id, records)
         records.clear()  # the page's megabyte: it is the page's alone, or nobody's
         position: str = page[-1].sequence_number
         read_to_s = asked_s if last else page[-1].created_s
@@ -252,28 +276,92 @@ class Pages(Walk):
                 return page[:number]
         return page
 
-    def _idles(self, shard: _Shard) -> bool:
-        """Whether the shard has nothing more to give. A single empty page, or a short one, does not say so."""
-        shard.idle_pages += 1
-        now = time.monotonic()
-        if shard.idle_pages == 1:
-            shard.idle_since = now
-        return shard.idle_pages >= self._quiet_pages and now - shard.idle_since >= self._quiet_s
+    # ── whether an open shard is read ────────────────────────────────────────────────────────────────────
 
-    def _empty_page(self, shard_id: str, shard: _Shard) -> None:
-        """Counts them while an open shard's end is awaited."""
-        if self._follow and not self._past_the_window():
-            return
-        listed = self._shards.get(shard_id)
-        if listed is not None and not listed.open:
-            return  # its end is told by the service
+    def _placed(self, shard_id: str, start: Start, *, by_time: bool) -> None:
+        shard = self._of(shard_id)
+        parent = self._progress.get(self.parent(shard_id) or "")  # all of a child comes behind it
+        shard.from_s = max(self._begun_s, parent.known_s if parent is not None else 0.0)
+        if start.latest and start.after is None:
+            shard.from_s = self._now_s()
+        elif by_time:
+            shard.from_s = max(shard.from_s, start.at_s or 0.0)
+
+    def _hurries(self, shard_id: str) -> bool:
+        return self._patience(self._of(shard_id))[0] > QUIET_PAGES
+
+    def _patience(self, shard: _Shard) -> tuple[int, float]:
+        """After how many empty pages, over how many seconds, the shard seems to be read."""
+        pages, seconds = self._quiet
+        minutes = max(0.0, self._now_s() - shard.known_s) / MINUTE_S
+        return (
+            min(max(QUIET_PAGES, math.ceil(minutes)), MOST_QUIET_PAGES) if pages is None else pages,
+            min(max(QUIET_S, minutes), MOST_QUIET_S) if seconds is None else seconds,
+        )
+
+    async def _seems_read(self, shard_id: str, shard: _Shard, asked_s: float) -> bool:
+        """Whether the shard has nothing more, as far as empty pages tell; and, where that was awaited, leaves it.
+
+        A single empty page, or a short one, does not say so, and no number of them is a proof. So where the place is
+        far from now, and the service finds places by time, a record behind it that is found like this is a doubt: the
+        shard is read on.
+        """
+        ends = not self._follow or self._past_the_window()
+        if ends and not shard.past:
+            shard.past, shard.empty_pages = True, 0
         shard.empty_pages += 1
         now = time.monotonic()
         if shard.empty_pages == 1:
             shard.quiet_since = now
-        if shard.empty_pages >= self._quiet_pages and now - shard.quiet_since >= self._quiet_s:
+        pages, seconds = self._patience(shard)
+        if shard.empty_pages < pages or now - shard.quiet_since < seconds:
+            return False
+        listed = self._shards.get(shard_id)
+        ends = ends and (listed is None or listed.open)  # else its end is told by the service
+        far = asked_s - shard.known_s > QUIET_PAGES * MINUTE_S
+        if far and self._quiet == (None, None) and await self._has_more(shard_id, shard):
+            shard.doubts += 1
+            shard.empty_pages = 0
+            if ends and shard.doubts >= DOUBTS:
+                raise ServiceFault(
+                    f"shard {shard_id} holds records that it does not give: {DOUBTS} times {pages} empty pages"
+                    f" over {seconds:.0f} s came instead",
+                    "Run the same command again: it goes on where this one ended.",
+                )
+            return False
+        if ends:
             self._leave(shard_id)
             self._ends["nothing new"] += 1
+            self._guesses.append((pages, seconds))
+            self._doubtful = self._doubtful or far
+        shard.from_s = asked_s
+        return True
+
+    async def _has_more(self, shard_id: str, shard: _Shard) -> bool:
+        """Whether a record behind the shard's place is found by a time, of those that are wanted. What is found is not
+        read on from: there may be records before it."""
+        for at_s in (shard.known_s + 1.0, self._now_s() - MINUTE_S):
+            try:
+                found = await streams.iterator_at_time(self._wire, self._arn, shard_id, at_s)
+                if found is None or found.token is None:
+                    return False
+                request = msgspec.json.encode({"ShardIterator": found.token, "Limit": MAX_RECORDS})
+                body = await self._patiently(lambda request=request: self._wire.call("GetRecords", request))  # type: ignore[misc]  # bound now
+            except (TrimmedData, ExpiredIterator, Invalid):
+                continue
+            records = decode(self._decoder, body, "GetRecords").records
+            for record in self._records(shard_id, records)[0] if records else ():
+                if record.place > shard.place and (self._stop_s is None or record.created_s <= self._stop_s):
+                    return True
+        return False
+
+    def _records(self, shard_id: str, records: list[Any]) -> tuple[list[Any], float]:
+        try:
+            return self._read(shard_id, records)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Unreadable(
+                f"GetRecords: shard {shard_id} answered what is no record: {error}", "Is there a proxy between?"
+            ) from None
 
     def _past_the_window(self) -> bool:
         return self._stop_s is not None and self._now_s() > self._stop_s
@@ -301,3 +389,9 @@ class Pages(Walk):
         if shard.gap is not None:
             self._gaps[shard.gap] = msgspec.structs.replace(self._gaps[shard.gap], to_s=created_s)
             shard.gap = None
+
+
+def _span(numbers: list[Any]) -> str:
+    """The least and the largest of them, in whole numbers."""
+    least, most = round(min(numbers)), round(max(numbers))
+    return f"{least}" if least == most else f"{least} to {most}"

@@ -12,8 +12,11 @@ from restrike.aws.dynamodb import decode
 from restrike.aws.session import Aws, answered_at, ask
 from restrike.aws.wire import Wire, retry_delay_s
 from restrike.errors import (
+    AccessDenied,
     AwsError,
+    BadCredentials,
     NotFound,
+    ServiceFault,
     Throttled,
     Unreachable,
 )
@@ -26,6 +29,12 @@ RETENTION_S = 24 * 3600.0
 READERS_PER_SHARD = 2  # the service's limit
 ONE_MORE_READER = f"one more reader of the {READERS_PER_SHARD} that a shard allows"
 AT_TIMESTAMP_ATTEMPTS = 8
+NO_SUCH_TYPE = "InternalFailure"
+"""What DynamoDB Local answers where it is asked for AT_TIMESTAMP, each time; the service calls its own faults
+InternalServerError."""
+CHILDREN_ATTEMPTS = 2  # then all shards are listed
+NOT_TO_COME_S = 1.0
+"""The service refuses a time that is to come, and tells its own in whole seconds."""
 SWITCHED_S = 60.0
 """So long does who follows a table await a new stream when its stream was switched off: to switch it on again is a
 second update of the table, which has to wait for the first."""
@@ -107,8 +116,8 @@ _iterator_answer = msgspec.json.Decoder(_IteratorAnswer)
 class Start(msgspec.Struct, frozen=True):
     """Where to begin in a shard: behind a sequence number, else at a time, else at the oldest or newest end.
 
-    `at_s` is in epoch seconds. Where the service has no AT_TIMESTAMP the oldest record is the start, and who
-    reads has to skip what is older.
+    `at_s` is in epoch seconds; for a time that is to come stands the moment of the question. Where the service has no
+    AT_TIMESTAMP the oldest record is the start. So who reads has to skip what is older.
     """
 
     after: str | None = None
@@ -136,46 +145,67 @@ async def list_with_status(wire: Wire, stream_arn: str) -> tuple[dict[str, Shard
         request["ExclusiveStartShardId"] = last
 
 
-async def shard_iterator(wire: Wire, stream_arn: str, shard_id: str, start: Start) -> str | None:
-    """An iterator (good for 15 minutes) for that place; None where the shard is gone.
+async def children(wire: Wire, stream_arn: str, shard_id: str) -> tuple[dict[str, Shard], str] | None:
+    """The shards that came of that one, and the stream's status, in one call however many shards there are; None where
+    the service answers others as well, since it does not know the filter."""
+    request = {"StreamArn": stream_arn, "ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": shard_id}}
+    body = await wire.call("DescribeStream", msgspec.json.encode(request), attempts=CHILDREN_ATTEMPTS)
+    found = decode(_describe_answer, body, "DescribeStream").stream_description
+    if any(each.parent_shard_id != shard_id for each in found.shards):
+        return None
+    return {each.shard_id: each for each in found.shards}, found.stream_status
 
-    A place that the stream has forgotten raises TrimmedData.
-    """
+
+class Iterator(msgspec.Struct, frozen=True):
+    """Where to read next, good for 15 minutes; without a token the shard is gone. `by_time`: at the time that was asked
+    for, and not before."""
+
+    token: str | None
+    by_time: bool = False
+
+
+async def shard_iterator(wire: Wire, stream_arn: str, shard_id: str, start: Start) -> Iterator:
+    """An iterator for that place. A place that the stream has forgotten raises TrimmedData."""
     request: dict[str, Any] = {"StreamArn": stream_arn, "ShardId": shard_id}
     if start.after is not None:
         request |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": start.after}
     elif start.latest:
         request["ShardIteratorType"] = "LATEST"
-    elif start.at_s is not None:
-        at_time = msgspec.json.encode(request | {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": start.at_s})
-        iterator, known = await _iterator_at_time(wire, at_time)
-        if known:
-            return iterator
-        request["ShardIteratorType"] = "TRIM_HORIZON"
     else:
+        found = None if start.at_s is None else await iterator_at_time(wire, stream_arn, shard_id, start.at_s)
+        if found is not None:
+            return found
         request["ShardIteratorType"] = "TRIM_HORIZON"
     try:
         answer = await wire.call("GetShardIterator", msgspec.json.encode(request))
     except NotFound:
-        return None
-    return decode(_iterator_answer, answer, "GetShardIterator").shard_iterator
+        return Iterator(None)
+    return Iterator(decode(_iterator_answer, answer, "GetShardIterator").shard_iterator)
 
 
-async def _iterator_at_time(wire: Wire, request: bytes) -> tuple[str | None, bool]:
-    """The iterator, and whether the service knows AT_TIMESTAMP at all."""
+async def iterator_at_time(wire: Wire, stream_arn: str, shard_id: str, at_s: float) -> Iterator | None:
+    """An iterator for the first record of that time (epoch seconds) or later; None where the service knows no
+    AT_TIMESTAMP."""
+    request = {"StreamArn": stream_arn, "ShardId": shard_id, "ShardIteratorType": "AT_TIMESTAMP"}
     for attempt in range(AT_TIMESTAMP_ATTEMPTS):
+        now_s = wire.service_now_s()
+        not_to_come_s = at_s if now_s is None else min(at_s, now_s - NOT_TO_COME_S)
+        asked = msgspec.json.encode(request | {"Timestamp": not_to_come_s})
         try:
-            # One attempt: DynamoDB Local answers AT_TIMESTAMP with an internal failure, each time.
-            answer = await wire.call("GetShardIterator", request, attempts=1)
-            return decode(_iterator_answer, answer, "GetShardIterator").shard_iterator, True
+            answer = await wire.call("GetShardIterator", asked, attempts=1)
+            return Iterator(decode(_iterator_answer, answer, "GetShardIterator").shard_iterator, by_time=True)
         except NotFound:
-            return None, True
-        except (Throttled, Unreachable):
+            return Iterator(None)
+        except (AccessDenied, BadCredentials):
+            raise
+        except (Throttled, Unreachable, ServiceFault) as error:
+            if error.code == NO_SUCH_TYPE:
+                return None
             # No word on AT_TIMESTAMP, and a day of records is a dear price for not asking again.
             await asyncio.sleep(retry_delay_s(attempt))
         except AwsError:
-            return None, False
-    return None, False
+            return None
+    return None
 
 
 async def try_reading(wire: Wire, stream_arn: str) -> None:

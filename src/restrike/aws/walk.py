@@ -15,17 +15,21 @@ from restrike.aws import streams
 from restrike.aws.dynamodb import Unreadable, decode
 from restrike.aws.streams import MAX_RECORDS, Shard, Start, shard_iterator
 from restrike.aws.wire import Wire, retry_delay_s
-from restrike.errors import ExpiredIterator, Invalid, ServiceFault, Throttled, TrimmedData, Unreachable
+from restrike.errors import ExpiredIterator, Invalid, NotFound, ServiceFault, Throttled, TrimmedData, Unreachable
 
 T = TypeVar("T")
 
-IDLE_POLL_S = 0.25
+IDLE_POLL_S = 0.25  # Lambda asks a shard four times a second
 MAX_IDLE_POLL_S = 1.0
 REFRESH_SHARDS_S = 60.0
 SIDE_BY_SIDE = 16  # shards of which a page is read or waits at the same time; a page is at most 1 MB
 ITERATORS_IN_A_ROW = 20  # refused without a page between: then it is no matter of age
 BROKEN_IN_A_ROW = 8  # answers that cannot be read, to one question
-HEIR_POLLS = 30
+HEIR_LOOKS = 10
+"""So often is a shard looked for that comes of one which has just ended: it is listed within moments. AWS's own adapter
+for the Kinesis library looks as often."""
+HEIR_LOOKS_FOLLOWING = 30  # nothing is lost meanwhile, and later it is found late
+HEIRS_ONE_BY_ONE = 3  # of more shards at once, the whole list is fewer questions
 SHORT_PAGE = 100  # records; the largest are 400 KB with two images, so a full megabyte may hold one
 
 
@@ -35,8 +39,9 @@ class Walk(abc.ABC):
     1. `prepare` takes the iterators, so that nothing that is written afterwards can be missed.
     2. `run` gives every shard a task. `side_by_side` of them at a time read a page and hand it over: whoever is slow
        to take pages slows the reading.
-    3. When a shard is read to its end, its children begin. They are looked up in the list that is there, and the
-       shards are listed anew only where that knows none, since DescribeStream is for ten calls a second.
+    3. When a shard is read to its end, its children begin. They are looked up in the list that is there, and asked for
+       only where that knows none, since DescribeStream is for ten calls a second. In an enabled stream every shard that
+       ended has a child, which may be listed moments later: so it is asked for several times.
 
     What becomes of a page is `_take`'s, in a subclass.
     """
@@ -72,6 +77,8 @@ class Walk(abc.ABC):
         self._left: set[str] = set()
         self._shards: dict[str, Shard] = {}
         self._status = "ENABLED"
+        self._heirless: dict[str, int] = {}  # shards that are read and have no known child: how often to look for one
+        self._filters = True  # until the service is seen not to list the children of one shard
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(side_by_side)
 
@@ -83,6 +90,13 @@ class Walk(abc.ABC):
 
     def _asking(self, shard_id: str) -> None:  # noqa: B027 - may be left as it is
         """A page of the shard is asked for."""
+
+    def _placed(self, shard_id: str, start: Start, *, by_time: bool) -> None:  # noqa: B027 - may be left as it is
+        """The shard is read from there on. `by_time`: from that time, and not from its oldest record."""
+
+    def _hurries(self, shard_id: str) -> bool:
+        """Whether the shard is asked at the same pace, however long it gives nothing."""
+        return False
 
     def _gone(self, shard_id: str) -> None:  # noqa: B027 - may be left as it is
         """The stream listed the shard and does not know it any more."""
@@ -168,9 +182,10 @@ class Walk(abc.ABC):
 
     async def _iterator(self, shard_id: str, start: Start) -> str | None:
         """An iterator for that place or, where the stream has forgotten the place, for its oldest record."""
-        iterator: str | None
         try:
-            iterator = await self._patiently(lambda: shard_iterator(self._wire, self._arn, shard_id, start))
+            found = await self._patiently(lambda: shard_iterator(self._wire, self._arn, shard_id, start))
+            self._placed(shard_id, start, by_time=found.by_time)
+            iterator = found.token
         except TrimmedData:
             self._on_trimmed(shard_id)
             iterator = await self._oldest(shard_id)
@@ -184,7 +199,9 @@ class Walk(abc.ABC):
         return iterator
 
     async def _oldest(self, shard_id: str) -> str | None:
-        return await self._patiently(lambda: shard_iterator(self._wire, self._arn, shard_id, Start()))
+        found = await self._patiently(lambda: shard_iterator(self._wire, self._arn, shard_id, Start()))
+        self._placed(shard_id, Start(), by_time=False)
+        return found.token
 
     async def _again(self, shard_id: str) -> str | None:
         after = self._positions.get(shard_id)
@@ -209,20 +226,19 @@ class Walk(abc.ABC):
             for shard_id in list(self._iterators):
                 self._start(shard_id)
             await self._adopt_children()
-            heir_polls = 0
-            while self._tasks or not self._over():
+            while self._tasks or self._heirless or not self._over():
                 # A shard that has just closed gets its children within moments.
-                eager = heir_polls > 0 or not self._tasks
+                eager = self._heirless or not self._tasks
                 done = await self._any_done(MAX_IDLE_POLL_S if eager else REFRESH_SHARDS_S)
                 for task in done:
                     self._tasks.discard(task)
                     task.result()
                 names = {task.get_name() for task in done}
-                if self._heirless(names):
-                    heir_polls = HEIR_POLLS
-                if not done or heir_polls or not self._tasks:
-                    await self._list()
-                    heir_polls = max(0, heir_polls - 1)
+                heirless = names - self._left - self._parents()
+                looks = HEIR_LOOKS if self._to_the_end else HEIR_LOOKS_FOLLOWING
+                self._heirless |= dict.fromkeys(heirless, looks)
+                if heirless or not done or not self._tasks:
+                    await self._look_for_heirs(heirless if done else set(self._heirless))
                 await self._adopt_children()
                 # Only now: their children are to be read before the stream is at its end.
                 self._finished(names)
@@ -231,11 +247,37 @@ class Walk(abc.ABC):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _heirless(self, shard_ids: set[str]) -> bool:
-        """Whether one of those shards, read to their end, has no known child. To the end, all are looked up at once."""
-        if self._to_the_end:
-            return False
-        return not shard_ids - self._left <= {shard.parent_shard_id for shard in self._shards.values()}
+    async def _look_for_heirs(self, shard_ids: set[str]) -> None:
+        """Looks once for the children of those shards, read to their end without any: asks for each one's where they
+        are few, and lists all shards where they are none or many, and before nothing is left to read."""
+        few = 0 < len(shard_ids) <= HEIRS_ONE_BY_ONE
+        last = not self._tasks and all(self._heirless[shard_id] == 1 for shard_id in shard_ids)
+        if not few or last or not await self._found_children(shard_ids):
+            await self._list()
+        parents = self._parents()
+        for shard_id in list(self._heirless):
+            self._heirless[shard_id] -= shard_id in shard_ids
+            if not self._heirless[shard_id] or shard_id in parents or self._status == "DISABLED":
+                del self._heirless[shard_id]
+
+    async def _found_children(self, shard_ids: set[str]) -> bool:
+        """Asks for each one's children; False where the service does not know how to answer that."""
+        for shard_id in shard_ids if self._filters else ():
+            try:
+                answer = await streams.children(self._wire, self._arn, shard_id)
+            except NotFound:
+                continue  # the shard is forgotten meanwhile
+            except (Invalid, ServiceFault, Throttled, Unreachable):
+                answer = None  # a listing is patient
+            if answer is None:
+                self._filters = False
+                return False
+            found, self._status = answer
+            self._shards |= found
+        return self._filters
+
+    def _parents(self) -> set[str | None]:
+        return {shard.parent_shard_id for shard in self._shards.values()}
 
     async def _any_done(self, timeout_s: float) -> set[asyncio.Task[None]]:
         if not self._tasks:
@@ -312,7 +354,8 @@ class Walk(abc.ABC):
                         return
             if quiet:
                 await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 1.5, self._idle_poll_s)
+                if not self._hurries(shard_id):
+                    pause_s = min(pause_s * 1.5, self._idle_poll_s)
             else:
                 pause_s = IDLE_POLL_S
 

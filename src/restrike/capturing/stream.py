@@ -144,6 +144,7 @@ class StreamCapture:
                 stop_s=None if options.follow else tenure.opened_s + AFTER_START_S,
                 follow=options.follow,
                 clock_offset_s=tenure.clock_offset_s,
+                begun_s=self._info.created_s,
             ),
             Manner(
                 patience_s=tenure.patience_s,

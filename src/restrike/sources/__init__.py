@@ -40,14 +40,15 @@ class SourceInfo(msgspec.Struct, frozen=True):
     """What a look at the source tells, for the plan. None where it does not tell.
 
     `count` is the number of records in the window, `at_least` says that there may be more, `at_most` that some of those
-    that were counted may lie outside of it. `first_s` and
-    `last_s` are the earliest and latest creation time found. `expires_s` is when the source forgets its oldest
-    record. `view_type` is the stream's, which says what images records have.
+    that were counted may lie outside of it. `guessed`: where the source ends is a guess, so that who reads it to count
+    may not have all. `first_s` and `last_s` are the earliest and latest creation time found. `expires_s` is when the
+    source forgets its oldest record. `view_type` is the stream's, which says what images records have.
     """
 
     count: int | None = None
     at_least: bool = False
     at_most: bool = False
+    guessed: bool = False
     how: str = ""
     first_s: float | None = None
     last_s: float | None = None

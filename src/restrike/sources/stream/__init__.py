@@ -96,6 +96,7 @@ class StreamKind:
             started_s=opening.started_s if latest and not opening.looking else None,
             begun_s=opening.started_s,
             kept=None if opening.looking else opening.folder / STREAM,
+            looking=opening.looking,
         )
 
     def permissions(self, uri: Uri) -> tuple[str, ...]:

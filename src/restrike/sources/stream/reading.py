@@ -18,7 +18,7 @@ from typing import Any, Self
 import msgspec
 
 from restrike.aws import dynamodb, streams
-from restrike.aws.pages import AFTER_START_S, COARSE_STAMP_S, Extent, Manner, Pages
+from restrike.aws.pages import AFTER_START_S, COARSE_STAMP_S, Extent, Manner, Pages, hasty
 from restrike.aws.session import Aws
 from restrike.aws.streams import RETENTION_S, Start, StreamInfo
 from restrike.aws.walk import SIDE_BY_SIDE
@@ -52,7 +52,9 @@ class StreamSource:
 
     Without `follow` a shard is at its end when it is closed and read; at the first record that was created after
     the source was opened, by the service's clock (that record and what follows is left out, whatever came before is
-    in); or, while it is open, after five empty pages over at least 3 seconds. `ended` counts which it was.
+    in); or, while it is open, after empty pages: at least five over 3 seconds, and more where its place is long before
+    now, up to 60 over 60 seconds. That is a guess, since nobody says how many come before records. `ended` counts which
+    it was, and says on how many a guess was made. Who is only `looking` takes five for the end wherever the place is.
 
     With `follow` it goes on until it is cancelled, until the window's end, or until the stream is switched off and
     read. `start_latest` begins at the newest end. Who resumes such a run gives the `started_s` that the first part
@@ -81,6 +83,7 @@ class StreamSource:
         started_s: float | None = None,
         begun_s: float | None = None,
         kept: Path | None = None,
+        looking: bool = False,
     ) -> None:
         if start_latest and not follow:
             raise UsageError("a stream is read from its newest end only to follow it", "Add --follow.")
@@ -93,6 +96,7 @@ class StreamSource:
         self._resumed = started_s is not None
         self._begun_s = begun_s
         self._kept = kept
+        self._looking = looking
         self._gone = False
         self._aws = aws
         self._name = table_or_arn
@@ -169,7 +173,7 @@ class StreamSource:
         first_s: float | None = None
         last_s: float | None = None
         at_least = len(self._streams) > 1  # what an earlier one has left is not counted
-        walk = self._walk(info, {}, window, [], looking=True)
+        walk = self._walk(info, {}, window, [], Manner(quiet_pages=1, quiet_s=0.0))
         async with contextlib.aclosing(walk.pages({})) as found:
             async for page in found:
                 if not page.records:
@@ -186,7 +190,8 @@ class StreamSource:
         return msgspec.structs.replace(
             told,
             count=count,
-            at_least=at_least,
+            at_least=at_least or walk.doubtful,
+            guessed=walk.doubtful,
             how=f"read in {pages} pages, each shard up to its first empty one",
             first_s=first_s,
             last_s=last_s,
@@ -221,7 +226,8 @@ class StreamSource:
         of_stream = await self._by_stream(after)
         while left:
             info = left.pop(0)
-            walk = self._walk(info, of_stream.get(info.arn, {}), window, self.gaps)
+            # A plan is not to wait for minutes; what it has counted it calls a guess.
+            walk = self._walk(info, of_stream.get(info.arn, {}), window, self.gaps, hasty() if self._looking else None)
             async with contextlib.aclosing(walk.pages(of_stream.get(info.arn, {}))) as pages:
                 async for page in pages:
                     if page.records:
@@ -258,8 +264,7 @@ class StreamSource:
         after: Mapping[str, int],
         window: Window,
         gaps: list[Gap],
-        *,
-        looking: bool = False,
+        manner: Manner | None,
     ) -> Pages:
         assert self._wire is not None, "use the source as a context manager"
         assert self.started_s is not None
@@ -285,8 +290,9 @@ class StreamSource:
                 stop_s=min(bounds) + AFTER_START_S if bounds else None,
                 follow=self._follow,
                 clock_offset_s=self._clock_offset_s,
+                begun_s=info.created_s,
             ),
-            Manner(quiet_pages=1, quiet_s=0.0) if looking else None,
+            manner,
             gaps=gaps,
             loses=lambda _: not forgets_only_older,
         )
