@@ -390,7 +390,8 @@ class Follower(Walk):
 
     @property
     def caught_up(self) -> bool:
-        """A short page is taken for the end: the service fills pages where it has more."""
+        """A short page is taken for the end. No service promises that: a shard that is read along with what is written
+        keeps it, and it is a guess where a place lies far back."""
         return not self._behind
 
     def _asking(self, shard_id: str) -> None:
