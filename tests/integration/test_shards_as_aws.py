@@ -82,6 +82,20 @@ def test_a_sparse_shard_is_read_to_its_end(table: Table, tmp_path: Path, finds_t
     assert sorted(int(record["dynamodb"]["Keys"]["pk"]["N"]) for record in found) == list(range(ITEMS))
 
 
+def test_a_plan_of_a_sparse_shard_says_at_least(table: Table, tmp_path: Path) -> None:
+    """It said that there were exactly none, and that nothing would be delivered."""
+    with faulty(table.endpoint_url, [Rewritten(OPERATIONS, by=Sparse(20))]) as proxy:
+        data = restrike.replay(
+            f"stream:{table.name}",
+            f"jsonl:{tmp_path / 'out'}",
+            endpoint_url=proxy.endpoint_url,
+            region="us-east-1",
+            ledger=tmp_path / "ledger.db",
+        ).data
+        assert (data.records.count, data.counted) == (0, "at least")
+        assert "nothing-found" not in [warning.code for warning in data.warnings]
+
+
 @pytest.mark.parametrize("work", [replayed, captured])
 def test_a_shard_that_splits_at_the_moment_it_is_drained(table: Table, tmp_path: Path, work: Any) -> None:
     behind = table.records()[9]["dynamodb"]["SequenceNumber"]

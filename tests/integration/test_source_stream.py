@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -526,6 +528,22 @@ def test_records_behind_more_than_five_empty_pages(
     assert found.ended == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 0 s"
 
 
+def test_empty_pages_that_come_once_more_count_once_more(on: Opener, most_quiet: int) -> None:
+    """An iterator that has expired is taken anew behind the last record, and all of the empty pages are before it."""
+    tree = sparse(pages=most_quiet - 1)
+    tree.at_timestamp = False
+    call = tree.call
+
+    async def expire(operation: str, body: bytes, *, attempts: int = 8) -> bytes:
+        if operation == "GetRecords" and tree.count("GetRecords") == most_quiet - 10:
+            tree.errors["GetRecords"] = [error_for("GetRecords", "ExpiredIteratorException", "old")]
+        return await call(operation, body, attempts=attempts)
+
+    tree.call = expire  # type: ignore[method-assign]
+    found = asyncio.run(gather(on(tree, created_s=START_S - DAY_S)))
+    assert found.places == [1, 2, 3, 4, 5]
+
+
 def test_a_shard_that_has_a_record_by_time_is_read_on_beyond_all_patience(on: Opener, most_quiet: int) -> None:
     found = asyncio.run(gather(on(sparse(pages=3 * most_quiet), created_s=START_S - DAY_S)))
     assert found.places == [1, 2, 3, 4, 5]
@@ -546,7 +564,7 @@ def test_a_record_by_time_that_is_newer_than_the_end_is_no_doubt(on: Opener, mos
 
 @pytest.mark.parametrize(
     ("created_s", "record_s", "pages"),
-    [(DAY_S, 60.0, 5), (60.0, None, 5), (DAY_S, 20 * 60.0, 20), (30 * 60.0, None, 30), (DAY_S, None, 60)],
+    [(DAY_S, 299.0, 5), (60.0, None, 5), (DAY_S, 20 * 60.0, 20), (30 * 60.0, None, 30), (DAY_S, None, 60)],
     ids=["read-to-near-now", "a-young-stream", "twenty-minutes", "a-stream-of-half-an-hour", "a-day"],
 )
 def test_patience_goes_by_how_far_from_now_the_place_is(
@@ -556,6 +574,26 @@ def test_patience_goes_by_how_far_from_now_the_place_is(
     tree.now_s = START_S
     found = asyncio.run(gather(on(tree, created_s=START_S - created_s)))
     assert found.ended == f"end of the stream: nothing new at 1 shard after {pages} empty pages over 0 s"
+
+
+def test_patience_is_of_pages_and_of_seconds(on: Opener, most_quiet: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=time.time, monotonic=lambda: next(ticks) / 2))
+    monkeypatch.setattr(module, "MOST_QUIET_S", 60.0)
+    tree = Tree(Shard("a", [], closed=False), at_timestamp=False)
+    found = asyncio.run(gather(on(tree, created_s=START_S - DAY_S)))
+    assert found.ended == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 60 s"
+    assert tree.count("GetRecords") == 2 * 60 + 1  # two a second
+
+
+def test_a_shard_that_is_read_far_from_now_is_asked_at_an_even_pace(
+    on: Opener, most_quiet: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The more pages are asked for in the time that is waited, the further they reach."""
+    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.001)
+    monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 3600.0)
+    found = asyncio.run(asyncio.wait_for(gather(on(sparse(pages=most_quiet - 1), created_s=START_S - DAY_S)), WAIT_S))
+    assert found.places == [1, 2, 3, 4, 5]
 
 
 def test_a_plan_takes_the_least_for_an_end_and_says_that_there_may_be_more(on: Opener, most_quiet: int) -> None:

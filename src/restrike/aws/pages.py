@@ -22,12 +22,13 @@ from restrike.model.window import DRAINED, Gap
 QUEUED_PAGES = 2
 QUIET_PAGES = 5  # empty ones in a row, and
 QUIET_S = 3.0  # seconds between the first and the last of them: the end of an open shard that is read to near now
+NEAR_S = 300.0
 MOST_QUIET_PAGES, MOST_QUIET_S = 60, 60.0
-"""Of each so many at most. GetRecords may answer any number of empty pages before it comes to records, and nobody says
-how many; but the longer the time between the place and now, the more may lie there. So it is a page and a second for
-each minute of that time."""
+"""Of each so many at most where the place is further from now than NEAR_S. GetRecords may answer any number of empty
+pages before it comes to records, and nobody says how many; but the longer that time, the more may lie there. So it is a
+page and a second for each minute of it."""
 MINUTE_S = 60.0
-DOUBTS = 10  # times that a shard was about to be taken for read, and had more
+DOUBTS = 10  # times that a shard, which gives nothing, is waited for anew
 AFTER_START_S = 1.0
 """The service tells its time in whole seconds, rounded down: a record of the same second may be from before."""
 COARSE_STAMP_S = 60.0  # DynamoDB Local rounds creation times down to the minute, the service to the second
@@ -286,18 +287,24 @@ class Pages(Walk):
             shard.from_s = self._now_s()
         elif by_time:
             shard.from_s = max(shard.from_s, start.at_s or 0.0)
+        if shard.empty_pages and shard.doubts < DOUBTS and self._is_far(shard):
+            shard.empty_pages = 0  # those that were passed come once more
+            shard.doubts += 1
 
     def _hurries(self, shard_id: str) -> bool:
-        return self._patience(self._of(shard_id))[0] > QUIET_PAGES
+        return self._is_far(self._of(shard_id))
+
+    def _is_far(self, shard: _Shard) -> bool:
+        return self._now_s() - shard.known_s > NEAR_S
 
     def _patience(self, shard: _Shard) -> tuple[int, float]:
         """After how many empty pages, over how many seconds, the shard seems to be read."""
-        pages, seconds = self._quiet
-        minutes = max(0.0, self._now_s() - shard.known_s) / MINUTE_S
-        return (
-            min(max(QUIET_PAGES, math.ceil(minutes)), MOST_QUIET_PAGES) if pages is None else pages,
-            min(max(QUIET_S, minutes), MOST_QUIET_S) if seconds is None else seconds,
-        )
+        pages, seconds = QUIET_PAGES, QUIET_S
+        if self._is_far(shard):
+            minutes = (self._now_s() - shard.known_s) / MINUTE_S
+            pages, seconds = min(math.ceil(minutes), MOST_QUIET_PAGES), min(minutes, MOST_QUIET_S)
+        told_pages, told_s = self._quiet
+        return pages if told_pages is None else told_pages, seconds if told_s is None else told_s
 
     async def _seems_read(self, shard_id: str, shard: _Shard, asked_s: float) -> bool:
         """Whether the shard has nothing more, as far as empty pages tell; and, where that was awaited, leaves it.
@@ -318,7 +325,7 @@ class Pages(Walk):
             return False
         listed = self._shards.get(shard_id)
         ends = ends and (listed is None or listed.open)  # else its end is told by the service
-        far = asked_s - shard.known_s > QUIET_PAGES * MINUTE_S
+        far = self._is_far(shard)
         if far and self._quiet == (None, None) and await self._has_more(shard_id, shard):
             shard.doubts += 1
             shard.empty_pages = 0
