@@ -1,11 +1,12 @@
 # make demo   the whole story on this machine; no AWS account is touched
 # make test   lint, types and every test; make soak and make steady are harder on it, and take longer
+# make probe-aws   what only an AWS account can tell; never by itself
 # Both prepare what they need in .venv; a Java older than 17, or none, is made good by the extra `local`.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo check test soak steady bench format java clean
+.PHONY: setup demo check test soak steady probe-aws bench format java clean
 
 setup: $(READY)
 
@@ -38,6 +39,10 @@ soak: setup
 # All tests three times, while something else keeps every core busy.
 steady: setup
 	$(BIN)/python -m tests.steady
+
+# What only AWS can tell, asked there: shows what it would make and cost. ARGS=--execute does it: docs/probe.md
+probe-aws: setup
+	$(BIN)/python -m tests.aws $(ARGS)
 
 bench: setup
 	$(BIN)/python -m bench
