@@ -52,6 +52,7 @@ def touch(
     plan_timeout_s: float | None = None,
     expect_account: str | None = None,
     force: bool = False,
+    accept_replication_conflicts: bool = False,
     ledger: str | PathLike[str] | None = None,
     region: str | None = None,
     profile: str | None = None,
@@ -97,6 +98,7 @@ def unmark(
     plan_timeout_s: float | None = None,
     expect_account: str | None = None,
     force: bool = False,
+    accept_replication_conflicts: bool = False,
     ledger: str | PathLike[str] | None = None,
     region: str | None = None,
     profile: str | None = None,
@@ -291,6 +293,7 @@ def resume(
     max_failures_in_a_row: int | None = None,
     profile: str | None = None,
     force: bool = False,
+    accept_replication_conflicts: bool = False,
 ) -> TouchPlan | ReplayPlan | CapturePlan:
     """The plan that goes on with a run as it was planned, but for what is given here; `plan.execute()` carries it out.
 

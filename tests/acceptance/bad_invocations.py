@@ -51,6 +51,7 @@ TOUCH: list[Row] = [
     ("stream:orders --all", 2, "is no name of a table"),
     ("'or ders' --all", 2, "is no name of a table"),
     ("plain --all", 2, "table plain has no stream: nothing would fire"),
+    ("plain --all --verify", 2, "table plain has no stream: nothing would fire"),
     ("orders plain --all", 2, "unexpected extra argument"),
     # which items
     ("orders --all --partition-key customer-080", 2, "--all and --partition-key are different selections"),
@@ -194,6 +195,8 @@ TOUCH: list[Row] = [
     ("orders --all --ledger folder", 2, "folder"),
     ("orders --all --ledger text.txt/ledger.db", 2, "text.txt/ledger.db"),
     ("orders --all --execute=true", 2, "does not take a value"),
+    ("orders --all --accept-replication-conflicts", 2, "has no use here: table orders is no global table"),
+    ("orders --all --accept-replication-conflicts=yes", 2, "does not take a value"),
     ("orders --all --to lambda:f", 2, "No such option '--to'"),
     ("orders --all --since 2h", 2, "No such option '--since'"),
     ("orders --all --key customer-080", 2, "No such option '--key'"),
@@ -247,6 +250,7 @@ DELIVERY: list[Row] = [
     ("--ledger text.txt", 2, "text.txt is no ledger of restrike's"),
     ("--force", 2, "No such option '--force'"),
     ("--max-wcu 5", 2, "No such option '--max-wcu'"),
+    ("--accept-replication-conflicts", 2, "No such option '--accept-replication-conflicts'"),
     ("--marker x", 2, "No such option '--marker'"),
     ("--table orders", 2, "No such option '--table'"),
 ]
@@ -430,6 +434,7 @@ UNMARK: list[Row] = [
     ("orders --run done --all --counter total", 2, "No such option '--counter'"),
     ("orders --run done --all --over x", 2, "No such option '--over'"),
     ("orders --run done --all --marker customer_id", 2, "'customer_id' is a key attribute"),
+    ("orders --run done --accept-replication-conflicts --execute", 2, "table orders is no global table"),
 ]
 
 RECORDS: list[Row] = [
@@ -563,6 +568,7 @@ RUNS: list[Row] = [
     ("resume done --parallel 2", 2, "a touch has no use for --parallel"),
     ("resume done --max-failures 2", 2, "a touch has no use for --max-failures"),
     ("resume sent --max-wcu 5", 2, "a replay has no use for --max-wcu"),
+    ("resume sent --accept-replication-conflicts", 2, "a replay has no use for --accept-replication-conflicts"),
     ("resume sent --no-verify", 2, "a replay has no use for --verify"),
     ("resume sent --concurrency 5", 2, "a replay has no use for --concurrency"),
     ("resume done --partition-key x", 2, "No such option '--partition-key'"),

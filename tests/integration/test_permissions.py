@@ -17,10 +17,12 @@ import pytest
 import restrike
 from tests.integration.tables import Index, Table, create, run_name
 from tests.servers.lambda_api import KEY_ARN, mapping, stub_lambda
+from tests.servers.wired import wired
 
 DOCS = Path(__file__).parents[2] / "docs"
 ACTIONS = {"BatchExecuteStatement": "PartiQLUpdate", "Invoke": "InvokeFunction"}
 """Operation → the action that allows it, where they are not called the same."""
+SERVICES = {"Lambda": "lambda", "Pipes": "pipes", "OSIS": "osis"}
 UNSEEN = {"dynamodb:PartiQLSelect"}
 """Named as what is not needed."""
 ELSEWHERE = ("s3:", "kms:")
@@ -37,7 +39,7 @@ class Asked(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "fields", {})
         if fields.get("event") == "request":
-            service = "lambda" if fields["service"] == "Lambda" else "dynamodb"
+            service = SERVICES.get(fields["service"], "dynamodb")
             self.actions.add(f"{service}:{ACTIONS.get(fields['operation'], fields['operation'])}")
 
 
@@ -83,11 +85,15 @@ def at(orders: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_a_touch(orders: Table, tmp_path: Path) -> None:
+def test_a_touch(orders: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = {"Name": "one", "CurrentState": "RUNNING", "Source": orders.stream_arn}
+    pipeline = {"PipelineName": "one", "Status": "ACTIVE", "PipelineConfigurationBody": ""}
     keys = tmp_path / "keys.jsonl"
     keys.write_text('{"pk": {"S": "p0"}, "sk": {"N": "0"}}\n')
     ledger, name = str(tmp_path / "ledger.db"), run_name()
-    with asked() as found:
+    with asked() as found, wired(pipes=[pipe], pipelines=[pipeline]) as stub:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_PIPES", stub.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_OSIS", stub.url)
         restrike.touch(orders.name, all=True, run=name, verify=True, ledger=ledger).execute()
         quick: dict[str, Any] = {"ledger": ledger, "verify": False}
         restrike.touch(orders.name, index="by_day", date="2021-01-22", api="update-item", **quick).execute()

@@ -83,6 +83,7 @@ class Toy:
     """A plan that comes to that state, and what it was shown as."""
 
     ledger = "/a ledger.db"
+    resume_words = ("--mind",)
 
     def __init__(self, state: str, *, fails: bool = False, follows: bool = False, expected: int | None = None) -> None:
         self.data = ToyData("the toy", expected)
@@ -162,7 +163,7 @@ def test_a_report_is_shown_and_how_to_go_on(state: str, capsys: pytest.CaptureFi
     assert told.err.startswith("plan of  the toy\nwarning: it is only a toy\nrun the toy\n")
     go_on = "restrike runs resume toy --ledger '/a ledger.db'"
     said = {"COMPLETED": "", "LIMITED": f"ended at its --limit. What would be done next: {go_on}\n"}
-    assert told.err.endswith(said.get(state, f"go on with: {go_on} --execute\n"))
+    assert told.err.endswith(said.get(state, f"go on with: {go_on} --mind --execute\n"))
 
 
 def test_what_remains_after_a_limit_is_counted(capsys: pytest.CaptureFixture[str]) -> None:

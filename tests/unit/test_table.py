@@ -180,6 +180,30 @@ def test_a_stream() -> None:
     assert (table.stream_arn, table.view_type) == ("arn:new", "NEW_IMAGE")
 
 
+def replicas(*regions: str) -> list[dict[str, str]]:
+    return [{"RegionName": region} for region in regions]
+
+
+@pytest.mark.parametrize(
+    ("more", "regions", "consistency"),
+    [
+        ({}, (), None),
+        ({"Replicas": []}, (), None),
+        ({"Replicas": replicas("eu-west-1")}, (), None),  # itself alone
+        ({"Replicas": replicas("eu-west-2")}, ("eu-west-2",), "EVENTUAL"),
+        ({"Replicas": replicas("eu-west-1", "eu-west-2", "us-east-1")}, ("eu-west-2", "us-east-1"), "EVENTUAL"),
+        ({"Replicas": replicas("eu-west-2"), "MultiRegionConsistency": "EVENTUAL"}, ("eu-west-2",), "EVENTUAL"),
+        ({"Replicas": replicas("eu-west-2"), "MultiRegionConsistency": "STRONG"}, ("eu-west-2",), "STRONG"),
+        ({"GlobalTableVersion": "2017.11.29"}, (), "EVENTUAL"),
+        ({"GlobalTableVersion": "2019.11.21"}, (), None),
+    ],
+)
+def test_a_global_table(more: dict[str, Any], regions: tuple[str, ...], consistency: str | None) -> None:
+    table = table_info(description(**more))
+    assert (table.replica_regions, table.consistency) == (regions, consistency)
+    assert table.replicates_eventually == (consistency == "EVENTUAL")
+
+
 @pytest.mark.parametrize(
     ("more", "on_demand", "write_capacity"),
     [

@@ -61,6 +61,13 @@ def time_to_live_attribute(aws: Aws, table: str) -> str | None:
     return str(name) if name else None
 
 
+def kinesis_destinations(aws: Aws, table: str) -> list[tuple[str, str]]:
+    """The Kinesis data streams that get the table's changes: (ARN, DestinationStatus)."""
+    answer = ask(aws.client("dynamodb"), "DescribeKinesisStreamingDestination", TableName=table)
+    listed = answer.get("KinesisDataStreamDestinations") or []
+    return [(str(each.get("StreamArn", "?")), str(each.get("DestinationStatus", "unknown"))) for each in listed]
+
+
 class ConsumedCapacity(msgspec.Struct, rename="pascal"):
     capacity_units: float = 0.0
 

@@ -67,7 +67,7 @@ def _end(plan: Any, report: Any, look: Look, as_json: bool) -> int:
         left = "" if expected is None else f"; about {max(0, expected - report.selected):,} remain"
         say(f"ended at its --limit{left}. What would be done next: {resume_command(report.run, plan.ledger)}")
     elif report.state in STOPPED:
-        say(f"go on with: {resume_command(report.run, plan.ledger, '--execute')}")
+        say(f"go on with: {resume_command(report.run, plan.ledger, *plan.resume_words, '--execute')}")
     if report.state == "INTERRUPTED" and plan.follows:
         # It has no end but being stopped: what else there is to say counts.
         report = msgspec.structs.replace(report, state="COMPLETED")

@@ -140,7 +140,9 @@ def resume_run(name: str, ledger: str | None, execute: bool, as_json: bool, **va
     plan = plan_to_resume(run, ledger_path(ledger), given(RESUME, values))
     say(f"run {name} is {told['state'].lower()}: {told['did']}")
     if not execute:
-        command = resume_command(name, plan.ledger, *words(RESUME, values), "--execute")
+        own = words(RESUME, values)
+        own += [word for word in plan.resume_words if word not in own]
+        command = resume_command(name, plan.ledger, *own, "--execute")
         plan.data = msgspec.structs.replace(plan.data, command=command)
     return carry_out(plan, look_of(run.verb), execute=execute, as_json=as_json)
 

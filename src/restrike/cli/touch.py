@@ -30,7 +30,8 @@ from restrike.touching.request import FLAGS, TouchRequest
 def command(table: str | None, execute: bool, as_json: bool, **values: Any) -> int:
     """Rewrite one attribute of selected items, so that the table's stream fires again.
 
-    Prints the plan and changes nothing, unless --execute is given.
+    Prints the plan and changes nothing, unless --execute is given. No deleted item comes back and no update is lost;
+    on a global table with eventual consistency a write can undo one of another Region, and has to be accepted.
     """
     from restrike.cli.carrying import carry_out
     from restrike.cli.render.touch import LOOK

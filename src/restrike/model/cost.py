@@ -7,6 +7,8 @@ import math
 from restrike.model.prices import Name, Prices
 from restrike.model.table import TableInfo
 
+USD_PER_CHANGE_DATA_UNIT = 0.10e-6  # Kinesis Data Streams for DynamoDB; not confirmed on AWS's own page
+
 
 def writes_per_item(table: TableInfo, attribute: str) -> int:
     """Write units of one touch: ⌈size / 1 KB⌉, and as much again for every index that projects the attribute.
@@ -14,9 +16,13 @@ def writes_per_item(table: TableInfo, attribute: str) -> int:
     The size is the table's average (its own figures, some six hours old), 1 KB where they are missing.
     An index that projects less than ALL holds smaller items; its part is an upper bound.
     """
+    return item_kb(table) * (1 + len(table.indexes_projecting(attribute)))
+
+
+def item_kb(table: TableInfo) -> int:
+    """The KB of an average item, begun ones counted whole."""
     average_bytes = table.size_bytes / table.item_count if table.item_count else 0
-    each = max(1, math.ceil(average_bytes / 1024))
-    return each * (1 + len(table.indexes_projecting(attribute)))
+    return max(1, math.ceil(average_bytes / 1024))
 
 
 def replicas(table: TableInfo, region: str) -> tuple[str, ...]:
@@ -41,6 +47,16 @@ def usd_of_writes(table: TableInfo, attribute: str, units: float, prices: Prices
         prices.usd("replicated-write", units - in_indexes, region) + prices.usd("write", in_indexes, region)
         for region in (prices.region, *others)
     )
+
+
+def change_data_units(table: TableInfo, items: int, destinations: int) -> int:
+    """Change data capture units of so many touches: one for each KB of the larger image and destination."""
+    return items * item_kb(table) * destinations
+
+
+def usd_of_change_data(units: float) -> float:
+    """About what that many change data capture units cost, provisioned or not; without the data stream itself."""
+    return units * USD_PER_CHANGE_DATA_UNIT
 
 
 def usd_of_reads(table: TableInfo, units: float, prices: Prices) -> float:

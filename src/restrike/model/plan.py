@@ -37,12 +37,14 @@ class Planned(Generic[D]):
     """A plan, and what can be asked of it before it is carried out.
 
     `ledger` is the file that its run is kept in; `follows`: it has no end, and being stopped is how it ends.
+    `resume_words`: what whoever goes on with the run must say each time.
     """
 
-    def __init__(self, data: D, ledger: str, *, follows: bool = False) -> None:
+    def __init__(self, data: D, ledger: str, *, follows: bool = False, resume_words: tuple[str, ...] = ()) -> None:
         self.data = data
         self.ledger = ledger
         self.follows = follows
+        self.resume_words = resume_words
 
     @property
     def warnings(self) -> tuple[PlanWarning, ...]:
@@ -53,7 +55,11 @@ class Planned(Generic[D]):
 
 
 class Consumer(msgspec.Struct, frozen=True):
-    """Who reads the stream, and what it will see: `fires` is None where that cannot be told."""
+    """Who gets the table's changes, and what it will see: `fires` is None where that cannot be told.
+
+    `kind`: `lambda` (an event source mapping), `pipe` (EventBridge Pipes), `ingestion` (OpenSearch Ingestion), or
+    `kinesis`, a data stream that gets them beside the table's own stream. `state` is the service's own word.
+    """
 
     name: str
     kind: str
@@ -86,6 +92,10 @@ class TouchPlanData(msgspec.Struct, frozen=True):
     """The plan of a touch, as data: what `--json` prints and the console draws.
 
     `prices` says whose prices the money is reckoned with, and of when.
+    `view_type` and `readers` are empty where the table has no stream, and Kinesis alone gets what changes.
+    `replicas` are the other Regions of a global table, and `consistency` (EVENTUAL or STRONG) is None where it is none.
+    `change_data_units` are those of Kinesis Data Streams for DynamoDB, None where there is no such destination or the
+    count is unknown.
     `sample_others` counts the names of other runs in the sample. `done`: the run has done all of it already, what and
     when; the rest is as it was planned then, but for the command, which starts over.
     """
@@ -119,6 +129,9 @@ class TouchPlanData(msgspec.Struct, frozen=True):
     limit: int | None = None
     sample_others: dict[str, int] = {}
     done: str | None = None
+    replicas: tuple[str, ...] = ()
+    consistency: str | None = None
+    change_data_units: float | None = None
     prices: str = ""
 
     @property

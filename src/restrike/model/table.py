@@ -15,6 +15,8 @@ from restrike.errors import UsageError
 from restrike.model.prices import TableClass
 
 KeyType = Literal["S", "N", "B"]
+Consistency = Literal["EVENTUAL", "STRONG"]
+"""Of the replicas of a global table, as MultiRegionConsistency spells it."""
 AttributeValue = dict[str, Any]
 """An attribute in DynamoDB JSON: `{"S": "x"}`, `{"N": "1"}`, `{"B": "<base64>"}`, …"""
 Key = dict[str, AttributeValue]
@@ -22,6 +24,9 @@ Key = dict[str, AttributeValue]
 
 TABLE_ID = "TableId"
 """The part of a run's identity that tells its table from a later one of the same name."""
+
+LEGACY_GLOBAL = "2017.11.29"
+"""The version of global tables before the current one: always eventual, and DescribeTable tells nothing of it."""
 
 _DIGITS = Context(prec=40)  # DynamoDB keeps 38 significant digits; two to spare
 
@@ -104,6 +109,10 @@ class TableInfo(msgspec.Struct, frozen=True):
     stream_arn: str | None = None
     view_type: str | None = None
     replica_regions: tuple[str, ...] = ()
+    """Of a global table: the other Regions."""
+    consistency: Consistency | None = None
+    """Of a global table; None: it is none."""
+    global_version: str | None = None
     status: str = "ACTIVE"
     id: str = ""
     """Tells it from a later table of its name: TableId, or where an engine has none, when it was made."""
@@ -115,6 +124,11 @@ class TableInfo(msgspec.Struct, frozen=True):
     @property
     def account(self) -> str:
         return self.arn.split(":")[4]
+
+    @property
+    def replicates_eventually(self) -> bool:
+        """Whether the last writer wins, in whatever Region, for the whole item; a condition sees this Region's copy."""
+        return self.consistency == "EVENTUAL"
 
     def index(self, name: str) -> IndexInfo:
         """The index of that name; UsageError with the table's indexes where there is none."""
@@ -168,9 +182,14 @@ def table_info(description: Mapping[str, Any]) -> TableInfo:
                     warm_write_units_per_s=_warm(index),
                 )
             )
+    arn: str = description["TableArn"]
+    # That a replica does not list itself is seen and nowhere documented: its own Region would be paid for twice.
+    replicas = tuple(
+        name for replica in description.get("Replicas") or () if (name := replica["RegionName"]) != arn.split(":")[3]
+    )
     return TableInfo(
         name=description["TableName"],
-        arn=description["TableArn"],
+        arn=arn,
         key=_key_schema(description["KeySchema"], types),
         indexes=tuple(indexes),
         on_demand=on_demand,
@@ -185,10 +204,19 @@ def table_info(description: Mapping[str, Any]) -> TableInfo:
         size_bytes=description.get("TableSizeBytes", 0),
         stream_arn=description.get("LatestStreamArn") if enabled else None,
         view_type=stream.get("StreamViewType") if enabled else None,
-        replica_regions=tuple(replica["RegionName"] for replica in description.get("Replicas", ())),
+        replica_regions=replicas,
+        consistency=_consistency(description, replicas),
+        global_version=description.get("GlobalTableVersion"),
         status=description.get("TableStatus", "ACTIVE"),
         id=_id(description),
     )
+
+
+def _consistency(description: Mapping[str, Any], replicas: tuple[str, ...]) -> Consistency | None:
+    """EVENTUAL where it is not told: so it is by default."""
+    if not replicas and description.get("GlobalTableVersion") != LEGACY_GLOBAL:
+        return None
+    return "STRONG" if description.get("MultiRegionConsistency") == "STRONG" else "EVENTUAL"
 
 
 def _maximum(described: Mapping[str, Any], member: str) -> int | None:

@@ -35,6 +35,10 @@ PRICE = Flag(
     variable="RESTRIKE_PRICE",
 )
 FORCE = Flag("--force", "Run beside another run on the table.", "run", "switch")
+ACCEPT_REPLICATION_CONFLICTS = Flag(
+    "--accept-replication-conflicts", "Of a global table: write, though it can undo another Region's.", "run", "switch"
+)
+"""Asked for each time, and never of the environment: whether another Region is quiet is only known at the moment."""
 RESUME = (
     Flag("--limit", "End when the whole run has dealt with so many.", "run", "integer", metavar="N"),
     Flag("--rate", "Items or records a second; max, of a touch.", "pace", "rate", metavar="N|max"),
@@ -53,6 +57,7 @@ RESUME = (
     Flag("--verify", "Of a touch: look for each record on the stream.", "prove", "toggle"),
     Flag("--profile", "Profile of the shared AWS config.", "aws", metavar="NAME"),
     FORCE,
+    ACCEPT_REPLICATION_CONFLICTS,
 )
 """What a run may go on with otherwise. Each verb says which of them it takes."""
 

@@ -61,6 +61,7 @@ class Life:
         self._samples: list[Sample] = []
         self._sampled_at = 0.0
         self.on_warning: Callable[[str], None] = lambda _: None
+        self.resume_words: tuple[str, ...] = ()
 
     @property
     def book(self) -> Ledger:
@@ -133,7 +134,8 @@ class Verb:
 class Entering(Generic[R]):
     """How a run comes in. `done` has the report of a known run that has nothing left to do: it is not entered, and
     stays as it is. `taken_up` says what a known run is to go on as, `begins_again` whether it starts over; `prepare`
-    puts into the run's folder what it stands on, before the run is known to exist."""
+    puts into the run's folder what it stands on, before the run is known to exist. `resume_words`: what whoever goes on
+    with it must say each time."""
 
     entry: Entry
     done: Callable[[Run], R | None] = lambda _: None
@@ -141,6 +143,7 @@ class Entering(Generic[R]):
     begins_again: Callable[[Run], bool] = lambda _: False
     prepare: Callable[[Run | None, Path], None] = lambda _, __: None
     check: Callable[[Ledger], None] = lambda _: None
+    resume_words: tuple[str, ...] = ()
 
 
 def carry_out(
@@ -184,6 +187,7 @@ def carry_out(
             ledger, run, resumed = None, _unknown(entering.entry), False
         life = Life(ledger, run, own, resumed=resumed, reports_only=verb.reports_only)
         life.on_warning = on_warning
+        life.resume_words = entering.resume_words
         return run_to_end(_live(life, work, signals=stop is None, ends_at=ends_at, on_stop=on_stop))
 
 
@@ -285,7 +289,7 @@ def _failed(life: Life, error: BaseException) -> None:
         if life.ledger is not None:
             life.ledger.end(name, "FAILED", reason, report)
     if known is not None and known.can_go_on and not life.reports_only:
-        resume = "" if life.ledger is None else resume_command(name, life.ledger.path, "--execute")
+        resume = "" if life.ledger is None else resume_command(name, life.ledger.path, *life.resume_words, "--execute")
         unsaved = isinstance(known, LedgerFailed)
         saved = "What was done since is done again" if unsaved else "What is done is saved"
         saved += f". Go on with: {resume}"

@@ -79,7 +79,11 @@ def _what_it_sees(mapping: Mapping[str, Any], touched: Sequence[Mapping[str, Any
     unreadable = lambda_.unreadable_filter(mapping)
     if unreadable is not None:
         return None, f"has a filter that cannot be read: {unreadable}"
-    filters = (mapping.get("FilterCriteria") or {}).get("Filters") or []
+    return what_filters_pass((mapping.get("FilterCriteria") or {}).get("Filters") or [], touched)
+
+
+def what_filters_pass(filters: list[dict[str, Any]], touched: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:
+    """Whether filters let such records through (None: that cannot be told), and why."""
     if not filters:
         return True, "no filter: sees every touched item as MODIFY"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from restrike.aws.wire import Wire
 from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model.plan import Items, PlanWarning, TouchPlanData
 from restrike.model.selection import KeyList, Selection, projected, strands
-from restrike.model.table import TableInfo, canonical_key
+from restrike.model.table import Consistency, TableInfo, canonical_key
 from restrike.model.text import printable
+from restrike.running.flags import PLAN_TIMEOUT_S
 from restrike.selecting.count import count
 from restrike.selecting.keyfile import KeyFile
 from restrike.selecting.pages import pages
+from restrike.touching import conflicts
+from restrike.touching.audience import Audience, Destinations, audience_of, with_change_data
 from restrike.touching.consumers import Consumers, Item, consumers_of, touched_records
 from restrike.touching.estimate import Reckoning
 from restrike.touching.proof import without_proof
@@ -32,38 +36,58 @@ SHOWN_RUNS = 5
 MAX_NAME_CHARS = 64
 EXAMINED_ITEMS = 5  # on which the consumers' filters are tried
 SAFE_READERS = 1  # known readers of a shard that leave room for one more
+_KINESIS_ALONE = (
+    "The table has no stream: what changes goes to Kinesis alone, and who reads there cannot be seen from here."
+)
+_FIRE: dict[Consistency, str] = {
+    "EVENTUAL": "each on a stream of its own",
+    "STRONG": "where their streams, which are off by default, are on: with the same records in the same order",
+}
+"""How the replicas of a global table fire."""
 
 
 class Look:
-    """One planning: each method asks one thing, and adds the warnings that come of it."""
+    """One planning: each method asks one thing, and adds the warnings that come of it. `table` is the table as its
+    description and its items tell."""
 
     def __init__(
-        self, request: TouchRequest, run: str, aws: Aws, table: TableInfo, wire: Wire, selection: Selection
+        self,
+        request: TouchRequest,
+        run: str,
+        aws: Aws,
+        table: TableInfo,
+        destinations: Destinations,
+        wire: Wire,
+        selection: Selection,
     ) -> None:
         self.verify = False
+        self.table = table
         self._reckoning = Reckoning(request, aws, table, selection)
         self.wcu_per_item = self._reckoning.wcu_per_item
         self._request = request
         self._run = run
         self._mine = {"S": run if request.remove is None else request.remove}
         self._aws = aws
-        self._table = table
+        self._destinations = destinations
         self._wire = wire
         self._selection = selection
         self._warnings: list[PlanWarning] = []
 
     async def plan(self, keys_path: Path) -> TouchPlanData:
         """Looks at all of it. `keys_path`: where the keys of a key list are."""
-        request, table, selection = self._request, self._table, self._selection
+        request, selection = self._request, self._selection
         keys = await self._sample_keys(keys_path)
         items = await self._items(keys)
         self._refuse_data(items)
+        self.table = table = conflicts.as_items_tell(self.table, items.values())
         counted = await count(self._wire, table, selection)
-        consumers = self._consumers(list(items.values())[:EXAMINED_ITEMS])
-        verify_why = await self._settle_proof(consumers)
+        consumers, audience = await self._consumers(list(items.values())[:EXAMINED_ITEMS])
+        readers = consumers.enabled + audience.readers + table.replicates_eventually
+        verify_why = await self._settle_proof(readers)
         already = sum(item.get(request.attribute) == self._mine for item in items.values())
         others = self._others(items)
         self._warn_of_table(counted.items)
+        units = self._destinations.units(table, counted.items.count, request.limit)
         reckoned = self._reckoning.of(counted)
         self._warnings += reckoned.warnings
         return TouchPlanData(
@@ -82,20 +106,23 @@ class Look:
             sample_size=len(keys),
             sample_already=already if request.mode != "counter" else 0,
             sample_others=others,
-            estimate=reckoned.estimate,
+            estimate=with_change_data(reckoned.estimate, units),
             rate=reckoned.rate,
             seconds_one_partition=reckoned.seconds_one_partition,
             prices=reckoned.prices,
             prices_as_of=reckoned.prices_as_of,
-            consumers=consumers.known,
-            consumers_note=consumers.note,
-            readers=self._readers(consumers),
+            consumers=(*consumers.known, *audience.known, *self._destinations.known),
+            consumers_note=" ".join((consumers.note, *audience.notes)).strip(),
+            readers=self._readers(readers),
             verify=self.verify,
             verify_why=verify_why,
             warnings=tuple(self._warnings),
-            command=command_line(request, self._run),
+            command=command_line(conflicts.as_it_must_be_given(request, table), self._run),
             limit=request.limit,
             verb=verb_writing(request.mode).name,
+            replicas=table.replica_regions,
+            consistency=table.consistency,
+            change_data_units=units,
         )
 
     def _warn(self, code: str, message: str) -> None:
@@ -108,11 +135,11 @@ class Look:
         if isinstance(self._selection.what, KeyList):
             with KeyFile(keys_path) as file:
                 return [key for _, key in file.read(0, SAMPLE_ITEMS)]
-        schema = self._table.key
+        schema = self.table.key
         fields = {f"key_{number}": name for number, name in enumerate(schema.names)}
         read = dynamodb.page_decoder(fields)
         found: list[bytes] = []
-        for number, strand in enumerate(strands(self._selection, self._table)):
+        for number, strand in enumerate(strands(self._selection, self.table)):
             if number == SAMPLE_STRANDS or len(found) >= SAMPLE_ITEMS:
                 break
             asking = projected(strand, fields) | {"Limit": SAMPLE_ITEMS}
@@ -126,13 +153,13 @@ class Look:
 
     async def _items(self, keys: list[bytes]) -> dict[bytes, Item]:
         """The sampled items as they are: a few of them whole, of the others the attribute alone."""
-        names = tuple(dict.fromkeys((*self._table.key.names, self._request.attribute)))
-        whole = await dynamodb.batch_get(self._wire, self._table.name, keys[:EXAMINED_ITEMS])
-        parts = await dynamodb.batch_get(self._wire, self._table.name, keys[EXAMINED_ITEMS:], attributes=names)
+        names = tuple(dict.fromkeys((*self.table.key.names, self._request.attribute)))
+        whole = await dynamodb.batch_get(self._wire, self.table.name, keys[:EXAMINED_ITEMS])
+        parts = await dynamodb.batch_get(self._wire, self.table.name, keys[EXAMINED_ITEMS:], attributes=names)
         found: dict[bytes, Item] = {}
         for raw in (*whole, *parts):
             item: Item = msgspec.json.decode(raw)
-            found[canonical_key(self._table.key, item)] = item
+            found[canonical_key(self.table.key, item)] = item
         return {key: found[key] for key in keys if key in found}
 
     def _refuse_data(self, items: dict[bytes, Item]) -> None:
@@ -185,26 +212,42 @@ class Look:
 
     # ── consumers and proof ──────────────────────────────────────────────────────────────────────────────
 
-    def _consumers(self, items: list[Item]) -> Consumers:
-        value = {"marker": self._mine, "counter": {"N": "1"}, "unmark": None}[self._request.mode]
-        touched = list(touched_records(items, self._table, self._aws.region, self._request.attribute, value))
-        found = consumers_of(self._aws, self._table, touched, self._wire.url)
+    async def _consumers(self, items: list[Item]) -> tuple[Consumers, Audience]:
+        aws, table, request = self._aws, self.table, self._request
+        unknown = f"{self._destinations.unknown}." if self._destinations.unknown else ""
+        if table.stream_arn is None:
+            return Consumers((), f"{unknown} {_KINESIS_ALONE}".strip()), Audience()
+        value = {"marker": self._mine, "counter": {"N": "1"}, "unmark": None}[request.mode]
+        touched = list(touched_records(items, table, aws.region, request.attribute, value))
+        beside = asyncio.create_task(
+            audience_of(aws, table, touched, self._wire.url, request.plan_timeout_s or PLAN_TIMEOUT_S)
+        )
+        await asyncio.sleep(0)  # so that it asks while Lambda is asked
+        found = await asyncio.to_thread(consumers_of, aws, table, touched, self._wire.url)
+        audience = await beside
         self._warnings += found.warnings
-        return found
+        return found, msgspec.structs.replace(audience, notes=tuple(filter(None, (unknown, *audience.notes))))
 
-    async def _settle_proof(self, consumers: Consumers) -> str:
+    async def _settle_proof(self, readers: int) -> str:
         """Whether the stream is read for proof, by default where a further reader cannot hurt; returns why."""
+        if self.table.stream_arn is None:
+            if self._request.verify or self._request.verify_timeout_s is not None:
+                flag = "--verify" if self._request.verify else "--verify-timeout"
+                raise UsageError(
+                    f"{flag} has nothing to look at: table {self.table.name} has no stream, and what Kinesis got is "
+                    "not looked for",
+                    "Go without the proof (--no-verify), or switch a stream on.",
+                )
+            return "the table has no stream, and what Kinesis got is not looked for"
         if self._request.verify is not None:
             if self._request.verify:
                 with without_proof():
                     await self._try_stream()
             self.verify = self._request.verify
             return "as asked"
-        if self._table.replica_regions:
-            return "a global table: its stream should have one reader; --verify reads it all the same"
-        if consumers.enabled > SAFE_READERS:
-            readers = consumers.enabled
-            return f"{readers} readers are known already, and a shard allows 2; --verify reads all the same"
+        if readers > SAFE_READERS:
+            which = " (one is the replication)" if self.table.replicates_eventually else ""
+            return f"{readers} readers are known already{which}, and a shard allows 2; --verify reads all the same"
         try:
             await self._try_stream()
         except AccessDenied as error:
@@ -215,20 +258,21 @@ class Look:
 
     async def _try_stream(self) -> None:
         """Raises AwsError where the stream cannot be read, as far as that shows without reading a record."""
-        assert self._table.stream_arn is not None
+        assert self.table.stream_arn is not None
         async with streams.connect(self._aws, connections=1) as wire:
-            await streams.try_reading(wire, self._table.stream_arn)
+            await streams.try_reading(wire, self.table.stream_arn)
 
-    def _readers(self, consumers: Consumers) -> str:
-        known = consumers.enabled + self.verify
-        return f"{known} of the {streams.READERS_PER_SHARD} that a shard allows" + (
-            " (one is this proof)" if self.verify else ""
-        )
+    def _readers(self, readers: int) -> str:
+        if self.table.stream_arn is None:
+            return ""
+        ours = ["the replication"] * self.table.replicates_eventually + ["this proof"] * self.verify
+        told = f" ({', '.join(f'one is {each}' for each in ours)})" if ours else ""
+        return f"{readers + self.verify} of the {streams.READERS_PER_SHARD} that a shard allows{told}"
 
     # ── warnings ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _warn_of_table(self, items: Items) -> None:
-        table, attribute = self._table, self._request.attribute
+        table, attribute = self.table, self._request.attribute
         if self._request.mode == "marker":
             self._warn(
                 "marker-stays",
@@ -236,7 +280,7 @@ class Look:
                 "knows may refuse them.",
             )
         elif self._request.mode == "unmark":
-            self._warn("unmark-fires", "each item that bears the name fires the stream once more when it is taken off.")
+            self._warn("unmark-fires", "each item that bears the name fires once more when it is taken off.")
             self._warn(
                 "unmark-unprotects",
                 f"{self._request.remove} no longer protects these items: started over, or run from another machine, it "
@@ -248,9 +292,13 @@ class Look:
                 f"if an application uses {attribute!r} as its optimistic lock, its own writes fail once where a touch "
                 "came between.",
             )
-        if table.replica_regions:
-            regions = ", ".join(table.replica_regions)
-            self._warn("global-table", f"a global table: the streams of its replicas ({regions}) fire too.")
+        if table.consistency is not None:
+            self._warn(
+                "global-table",
+                f"a global table: its replicas ({conflicts.replicas(table)}) fire too, {_FIRE[table.consistency]}.",
+            )
+        if table.replicates_eventually:
+            self._warnings.append(conflicts.warning(table))
         ttl = self._time_to_live()
         if ttl is not None:
             self._warn(
@@ -267,6 +315,6 @@ class Look:
 
     def _time_to_live(self) -> str | None:
         try:
-            return dynamodb.time_to_live_attribute(self._aws, self._table.name)
+            return dynamodb.time_to_live_attribute(self._aws, self.table.name)
         except AwsError:
             return None  # only a warning is lost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from restrike.running.run import Entry, Run, check_name, default_name
 from restrike.running.spool import Spool, keep
 from restrike.running.stop import Stop, run_to_end
 from restrike.selecting.resolve import resolve
+from restrike.touching.audience import Destinations, destinations_of
+from restrike.touching.conflicts import as_it_must_be_given, check_accepted, check_of_use, danger, resume_words
 from restrike.touching.engine import Touch
 from restrike.touching.look import Look
 from restrike.touching.options import Options
@@ -59,7 +62,7 @@ class TouchPlan(Planned[TouchPlanData]):
         asked: Asked,
         spool: Spool | None,
     ) -> None:
-        super().__init__(data, str(ledger_path(request.ledger)))
+        super().__init__(data, str(ledger_path(request.ledger)), resume_words=resume_words(table))
         self.request = request
         self._aws = aws
         self._table = table
@@ -84,15 +87,20 @@ class TouchPlan(Planned[TouchPlanData]):
         so many seconds from now. Raises UsageError where the name belongs to another run, or another run is
         active on the table, AwsError where AWS refuses; what is done by then is saved and can be resumed.
         """
+        table, now = self._described()
+        if self.data.done is None:
+            check_accepted(self.request, self._table, table)
+        self.resume_words = self.resume_words or resume_words(table)
         # Stream records are stamped by the service's clock, not by ours.
-        started_s = self._described()
+        started_s = now.timestamp()
         entering: Entering[TouchReport] = Entering(
             self._entry(started_s),
             done=self._report_again,
             taken_up=lambda known: self._taken_up(known, started_s),
             begins_again=self._begins_again,
             prepare=self._prepare,
-            check=self._check,
+            check=lambda ledger: self._check(ledger, table),
+            resume_words=self.resume_words,
         )
 
         async def work(life: Life) -> TouchReport:
@@ -123,18 +131,20 @@ class TouchPlan(Planned[TouchPlanData]):
         finally:
             self.discard()
 
-    def _described(self) -> float:
-        """The service's time. UsageError where another table has the name by now."""
+    def _described(self) -> tuple[TableInfo, datetime]:
+        """The table as it is now, and the service's time. UsageError where another table has the name by now."""
         table, now = dynamodb.describe_table(self._aws, self._table.name)
         if table.id != self._table.id:
             raise made_anew(self.data.run, f"table {table.name}", self._table.id, table.id)
-        return now.timestamp()
+        return table, now
 
     def _check_same_table(self, report: TouchReport) -> None:
         """Raises where the table was deleted while it was touched, and another has its name: whatever was not found in
-        it then was reported as gone."""
+        it then was reported as gone. A note where it got replicas meanwhile."""
         try:
-            self._described()
+            table, _ = self._described()
+            if table.replicates_eventually and not self.request.accept_replication_conflicts:
+                report.notes += (f"the table has become {danger(table)}: nobody had accepted that",)
         except UsageError as error:
             report.state = "FAILED"
             lacks = SourceLacks(error.message, error.hint)
@@ -187,8 +197,9 @@ class TouchPlan(Planned[TouchPlanData]):
         elif known is not None:
             check_keys(known, keys, what if self._spool is not None else None)
 
-    def _check(self, ledger: Ledger) -> None:
+    def _check(self, ledger: Ledger, table: TableInfo) -> None:
         """UsageError where the run must not begin or go on now."""
+        check_accepted(self.request, self._table, table)
         known = ledger.find(self.data.run)
         self._list_lost = known is not None and list_lost(ledger, known, self.request)
         others = [f"run {name}" for name in _active(ledger, self._table, besides=self.data.run)]
@@ -226,20 +237,22 @@ def plan(request: TouchRequest, *, known: Asked | None = None) -> TouchPlan:
             f"table {table.name} is in account {table.account}, not in {request.expect_account}",
             "Check --profile and --region; nothing was written.",
         )
-    _check_table(request, table)
+    destinations = destinations_of(aws, table)
+    _check_table(request, table, destinations)
     spool = Spool() if request.selection.keys and known is None else None
     try:
-        return run_to_end(_look(request, name, aws, table, spool, known))
+        return run_to_end(_look(request, name, aws, table, destinations, spool, known))
     except BaseException:
         if spool is not None:
             spool.cleanup()
         raise
 
 
-def _check_table(request: TouchRequest, table: TableInfo) -> None:
-    if table.stream_arn is None:
+def _check_table(request: TouchRequest, table: TableInfo, destinations: Destinations) -> None:
+    if table.stream_arn is None and not destinations.receiving:
+        seen = f", as far as can be seen. {destinations.unknown}" if destinations.unknown else ""
         raise UsageError(
-            f"table {table.name} has no stream: nothing would fire",
+            f"table {table.name} has no stream: nothing would fire{seen}",
             "Switch it on: aws dynamodb update-table --table-name "
             f"{table.name} --stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES",
         )
@@ -251,7 +264,13 @@ def _check_table(request: TouchRequest, table: TableInfo) -> None:
 
 
 async def _look(
-    request: TouchRequest, name: str, aws: Aws, table: TableInfo, spool: Spool | None, known: Asked | None
+    request: TouchRequest,
+    name: str,
+    aws: Aws,
+    table: TableInfo,
+    destinations: Destinations,
+    spool: Spool | None,
+    known: Asked | None,
 ) -> TouchPlan:
     ledger = ledger_path(request.ledger)
     async with dynamodb.connect(aws, connections=4, patience_s=request.plan_timeout_s or PLAN_TIMEOUT_S) as wire:
@@ -261,16 +280,18 @@ async def _look(
         selection = known.selection if known is not None else _as_before(request, before)
         if selection is None:
             selection = await _resolved(request, table, wire, ledger, spool)
-        asked = Asked(request, selection, _options(request), 0.0)
+        asked = Asked(as_it_must_be_given(request, table), selection, _options(request), 0.0)
         verb = verb_writing(request.mode)
         check_same(verb, before, Entry(name, verb.name, table.arn, identity(asked, table), b""))
         if before is not None and not request.again and _is_done(before, request.limit):
-            return TouchPlan(request, _nothing_new(before, request), aws, table, asked, spool)
+            return TouchPlan(request, _nothing_new(before, asked.request), aws, table, asked, spool)
         warnings = check_standing(ledger, before, asked, given=spool is not None)
-        look = Look(request, name, aws, table, wire, selection)
+        look = Look(request, name, aws, table, destinations, wire, selection)
         data = await look.plan((spool or folder) / KEYS)
+    table = look.table
+    check_of_use(request, table)
     options = msgspec.structs.replace(asked.options, verify=look.verify)
-    asked = Asked(request, selection, options, look.wcu_per_item)
+    asked = Asked(as_it_must_be_given(request, table), selection, options, look.wcu_per_item)
     with Ledger(ledger, read_only=True) as book:
         others = [f"run {other}" for other in _active(book, table, besides=name)]
     others += holders(place_of(table))
@@ -357,7 +378,8 @@ def resume(run: Run, ledger: Path, changes: dict[str, Any]) -> TouchPlan:
     asked = msgspec.json.decode(run.request, type=Asked)
     if run.state == "LIMITED":
         changes = {"limit": None} | changes
-    request = asked.request
+    # What was accepted then is not accepted now.
+    request = msgspec.structs.replace(asked.request, accept_replication_conflicts=False)
     if "profile" in changes:
         aws = msgspec.structs.replace(request.aws, profile=changes["profile"])
         changes = {name: value for name, value in changes.items() if name != "profile"} | {"aws": aws}

@@ -12,7 +12,15 @@ from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, refuse_below, words
 from restrike.model.prices import given_prices
-from restrike.running.flags import EXPECT_ACCOUNT, FORCE, LEDGER, PLAN_TIMEOUT, PRICE, run_flag
+from restrike.running.flags import (
+    ACCEPT_REPLICATION_CONFLICTS,
+    EXPECT_ACCOUNT,
+    FORCE,
+    LEDGER,
+    PLAN_TIMEOUT,
+    PRICE,
+    run_flag,
+)
 from restrike.selecting import request as selecting
 from restrike.selecting.request import SelectionRequest
 
@@ -48,6 +56,7 @@ class TouchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     plan_timeout_s: float | None = None
     expect_account: str | None = None
     force: bool = False
+    accept_replication_conflicts: bool = False
     ledger: str | None = None
     remove: str | None = None
     aws: AwsSettings = AwsSettings()
@@ -126,6 +135,7 @@ FLAGS = (
     PLAN_TIMEOUT,
     EXPECT_ACCOUNT,
     FORCE,
+    ACCEPT_REPLICATION_CONFLICTS,
     LEDGER,
 )
 """Touch's own, beside those that choose items and those of AWS."""

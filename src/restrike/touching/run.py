@@ -62,7 +62,9 @@ def line(run: Run) -> str:
     return ", ".join(parts)
 
 
-TAKES = frozenset({"limit", "rate", "max_wcu", "concurrency", "verify", "profile", "force"})
+TAKES = frozenset(
+    {"limit", "rate", "max_wcu", "concurrency", "verify", "profile", "force", "accept_replication_conflicts"}
+)
 VERB = Verb("touch", summary, line, TAKES, tables=TABLES, own_tables=OWN_TABLES, kept_places=(STREAM,))
 UNMARK = Verb("unmark", summary, line, TAKES, tables=TABLES, own_tables=OWN_TABLES, kept_places=(STREAM,))
 

@@ -49,11 +49,16 @@ def show_plan(plan: TouchPlanData) -> Rows:
         row("money", f"{money(estimate.usd)} ({plan.prices})")
     elif estimate.wru is not None:
         row("money", "not known: autoscaling may raise what is provisioned")
+    if plan.change_data_units is not None:
+        row("", f"with {plan.change_data_units:,.0f} change data capture units for Kinesis, at about $0.10 a million")
     if estimate.seconds is not None:
         row("duration", f"{duration(estimate.seconds)} at {plan.rate}")
     if plan.seconds_one_partition is not None:
         row("", f"one partition key takes as few as 1,000 WCU/s: {duration(plan.seconds_one_partition)} at that")
-    row("stream", f"{plan.view_type}; readers: {plan.readers}")
+    row("stream", f"{plan.view_type}; readers: {plan.readers}" if plan.view_type else "none: Kinesis gets what changes")
+    if plan.consistency is not None:
+        strength = {"EVENTUAL": "eventual", "STRONG": "strong"}[plan.consistency]
+        row("replicas", f"{', '.join(plan.replicas) or 'not told'}; {strength} consistency")
     row("proof", ("yes: " if plan.verify else "no: ") + plan.verify_why)
     signs = {True: "fires", False: "does not fire", None: "unknown"}
     for consumer in plan.consumers:

@@ -1,0 +1,71 @@
+"""Who else is wired to a table's stream: EventBridge Pipes and OpenSearch Ingestion, as far as their APIs tell."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import botocore.exceptions
+
+from restrike.aws.session import Aws, ask
+
+MAX_PIPES = 1_000
+MAX_PIPELINES = 1_000
+
+
+def pipes(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
+    """The pipes that read that stream, in this account and Region, as ListPipes describes them: without filters."""
+    listed = _listed(aws, "pipes", "ListPipes", "Pipes", MAX_PIPES, SourcePrefix=stream_arn)
+    return [pipe for pipe in listed if pipe.get("Source") == stream_arn]
+
+
+def pipe_filters(aws: Aws, name: str) -> list[dict[str, Any]]:
+    """The filters of a pipe, in the form of a mapping's."""
+    answer = ask(aws.client("pipes"), "DescribePipe", Name=name)
+    criteria = (answer.get("SourceParameters") or {}).get("FilterCriteria") or {}
+    return list(criteria.get("Filters") or [])
+
+
+def ingestion_pipelines(aws: Aws) -> list[dict[str, Any]]:
+    """All pipelines of OpenSearch Ingestion in this account and Region; the list does not say what they read."""
+    return _listed(aws, "osis", "ListPipelines", "Pipelines", MAX_PIPELINES)
+
+
+def ingestion_configuration(aws: Aws, name: str) -> str:
+    """The configuration of a pipeline: YAML, in which a source names its tables by `table_arn`."""
+    answer = ask(aws.client("osis"), "GetPipeline", PipelineName=name)
+    return str((answer.get("Pipeline") or {}).get("PipelineConfigurationBody") or "")
+
+
+def names_table(configuration: str, table_arn: str) -> bool:
+    """Whether a configuration names the table: a longer name that begins so is another table's."""
+    return re.search(re.escape(table_arn) + r"(?![A-Za-z0-9_.-])", configuration) is not None
+
+
+def reads_streams(configuration: str) -> bool:
+    """Whether some table of a configuration has a stream part; without one a pipeline loads an export once."""
+    return re.search(r"""^[^#\n]*\bstream["']?\s*:""", configuration, re.MULTILINE) is not None
+
+
+def is_known_here(aws: Aws, service: str) -> bool:
+    """Whether botocore's data has that service in this Region: where it is not, a name would be asked for in vain."""
+    if aws.configured_endpoint(service) is not None:
+        return True
+    session, region = aws.session, aws.region
+    try:
+        partition = session.get_partition_for_region(region)
+    except botocore.exceptions.UnknownRegionError:  # newer than botocore's data
+        return False
+    return region in session.get_available_regions(service, partition_name=partition)
+
+
+def _listed(aws: Aws, service: str, operation: str, member: str, most: int, **request: Any) -> list[dict[str, Any]]:
+    client = aws.client(service)
+    found: list[dict[str, Any]] = []
+    while len(found) < most:
+        answer = ask(client, operation, **request)
+        found += answer.get(member) or []
+        if not answer.get("NextToken"):
+            break
+        request["NextToken"] = answer["NextToken"]
+    return found
