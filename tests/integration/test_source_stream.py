@@ -31,7 +31,7 @@ from restrike.sources import SourceInfo
 from restrike.sources.stream.reading import StreamSource
 from tests.integration.tables import Table, create, until
 from tests.servers.faults import ExpiredIterator, ServerError, Throttle, Trimmed, faulty
-from tests.servers.shard_tree import ARN, START_S, Shard, Tree
+from tests.servers.shard_tree import ARN, END, START_S, Shard, Tree
 
 WAIT_S = 600.0
 HOUR_S, DAY_S = 3600.0, 86_400.0
@@ -542,6 +542,16 @@ def test_empty_pages_that_come_once_more_count_once_more(on: Opener, most_quiet:
     tree.call = expire  # type: ignore[method-assign]
     found = asyncio.run(gather(on(tree, created_s=START_S - DAY_S)))
     assert found.places == [1, 2, 3, 4, 5]
+
+
+def test_a_guess_that_was_wrong_shortens_nothing(on: Opener, most_quiet: int) -> None:
+    """A closed parent may seem to be read, and its child begins where it was closed, hours ago."""
+    parent, child = Shard("a", [1], at_s=-5 * HOUR_S), Shard("b", [], "a", closed=False)
+    parent.put(2, -4 * HOUR_S)
+    child.put(3, -HOUR_S)
+    parent.sparse, child.sparse = {2: most_quiet + 10, END: most_quiet + 10}, {3: most_quiet - 10}
+    tree = Tree(parent, child, at_timestamp=False)
+    assert asyncio.run(gather(on(tree, created_s=START_S - DAY_S))).places == [1, 2, 3]
 
 
 def test_a_shard_that_has_a_record_by_time_is_read_on_beyond_all_patience(on: Opener, most_quiet: int) -> None:

@@ -12,6 +12,7 @@ from restrike.aws.refusals import error_for
 from restrike.errors import AwsError
 
 START_S = 1_800_000_000.0
+END = 10**40  # stands in `sparse` for the end of a closed shard
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/s"
 
 
@@ -40,7 +41,7 @@ class Shard:
 
     def empty_before(self, position: int) -> int:
         """How many empty pages come before the record at that position."""
-        return self.sparse.get(self.numbers[position], 0) if position < len(self.numbers) else 0
+        return self.sparse.get(self.numbers[position] if position < len(self.numbers) else END, 0)
 
     def listed(self) -> dict[str, Any]:
         span = {"StartingSequenceNumber": f"{self.numbers[0] if self.numbers else 1:021d}"}
@@ -157,7 +158,7 @@ class Tree:
         del numbers[until:]
         position += len(numbers)
         self.on_records(name, numbers)
-        done = shard.closed and position == len(shard.numbers)
+        done = shard.closed and position == len(shard.numbers) and not (numbers and shard.empty_before(position))
         following = {} if done else {"NextShardIterator": f"{name}/{position}"}
         return {"Records": [self.record(shard, number) for number in numbers], **following}
 

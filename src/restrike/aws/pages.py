@@ -92,12 +92,13 @@ their newest creation time; MsgspecError or ValueError where they are no records
 class _Shard:
     """How far one shard is read."""
 
-    __slots__ = ("doubts", "empty_pages", "from_s", "gap", "last_s", "past", "place", "quiet_since")
+    __slots__ = ("doubts", "empty_pages", "from_s", "gap", "guessed_s", "last_s", "past", "place", "quiet_since")
 
     def __init__(self, place: int) -> None:
         self.place = place
         self.last_s: float | None = None  # creation time of the last record
-        self.from_s = 0.0  # its place is not before that time
+        self.from_s = 0.0  # its place was not before that time when it began to be read
+        self.guessed_s = 0.0  # when it seemed to be read; no record has come since
         self.gap: int | None = None  # which of the gaps waits for its end
         self.empty_pages = 0  # in a row
         self.quiet_since = 0.0
@@ -108,6 +109,10 @@ class _Shard:
     def known_s(self) -> float:
         """The latest time that its place is surely not before."""
         return max(self.from_s, self.last_s or 0.0)
+
+    def behind_s(self, now_s: float) -> float:
+        """How far before now its place may be."""
+        return now_s - max(self.known_s, self.guessed_s)
 
 
 class Pages(Walk):
@@ -248,6 +253,7 @@ class Pages(Walk):
         if page:
             shard.place = page[-1].place
             shard.last_s = page[-1].created_s
+            shard.guessed_s = 0.0
             first_s = page[0].created_s
             self._gap_ends(shard, first_s)
             if first_s < self._skip_before_s:
@@ -287,6 +293,7 @@ class Pages(Walk):
             shard.from_s = self._now_s()
         elif by_time:
             shard.from_s = max(shard.from_s, start.at_s or 0.0)
+        shard.guessed_s = 0.0
         if shard.empty_pages and shard.doubts < DOUBTS and self._is_far(shard):
             shard.empty_pages = 0  # those that were passed come once more
             shard.doubts += 1
@@ -295,13 +302,13 @@ class Pages(Walk):
         return self._is_far(self._of(shard_id))
 
     def _is_far(self, shard: _Shard) -> bool:
-        return self._now_s() - shard.known_s > NEAR_S
+        return shard.behind_s(self._now_s()) > NEAR_S
 
     def _patience(self, shard: _Shard) -> tuple[int, float]:
         """After how many empty pages, over how many seconds, the shard seems to be read."""
         pages, seconds = QUIET_PAGES, QUIET_S
         if self._is_far(shard):
-            minutes = (self._now_s() - shard.known_s) / MINUTE_S
+            minutes = shard.behind_s(self._now_s()) / MINUTE_S
             pages, seconds = min(math.ceil(minutes), MOST_QUIET_PAGES), min(minutes, MOST_QUIET_S)
         told_pages, told_s = self._quiet
         return pages if told_pages is None else told_pages, seconds if told_s is None else told_s
@@ -341,7 +348,7 @@ class Pages(Walk):
             self._ends["nothing new"] += 1
             self._guesses.append((pages, seconds))
             self._doubtful = self._doubtful or far
-        shard.from_s = asked_s
+        shard.guessed_s = asked_s
         return True
 
     async def _has_more(self, shard_id: str, shard: _Shard) -> bool:
