@@ -278,13 +278,14 @@ def resumed(run: str, folder: Path, *, rate: float | None = None) -> TouchReport
     return report
 
 
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def hurry(monkeypatch: pytest.MonkeyPatch, *, timeout_s: float = 2.0) -> None:
     """Shortens pauses, so that a test of retries takes no longer than the retries; counts stay as they are.
 
-    Not much shorter: an engine that is still busy with requests that were given up must get out of the woods.
+    Not much shorter: an engine that is still busy with requests that were given up must get out of the woods. Where
+    nothing hangs, `timeout_s` may be as it is: to a busy machine an answer that is late is one that is lost.
     """
     monkeypatch.setattr(wire, "MAX_RETRY_DELAY_S", 0.05)
-    monkeypatch.setattr(wire, "TIMEOUT_S", 2.0)
+    monkeypatch.setattr(wire, "TIMEOUT_S", timeout_s)
     monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.02)
     monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.05)
     monkeypatch.setattr(engine, "SAVE_EVERY_S", 0.3)

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 import restrike
+from restrike.aws import wire
 from restrike.cli.main import main
 from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model.report import Counts, TouchReport
@@ -36,7 +37,7 @@ APIS = ["partiql", "update-item"]
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
+    hurry(monkeypatch, timeout_s=wire.TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")

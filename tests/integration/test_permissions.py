@@ -17,12 +17,18 @@ import pytest
 import restrike
 from tests.integration.tables import Index, Table, create, run_name
 from tests.servers.lambda_api import KEY_ARN, mapping, stub_lambda
+from tests.servers.oddities import answering
 from tests.servers.wired import wired
 
 DOCS = Path(__file__).parents[2] / "docs"
 ACTIONS = {"BatchExecuteStatement": "PartiQLUpdate", "Invoke": "InvokeFunction"}
 """Operation → the action that allows it, where they are not called the same."""
-SERVICES = {"Lambda": "lambda", "Pipes": "pipes", "OSIS": "osis"}
+SERVICES = {
+    "Lambda": "lambda",
+    "Pipes": "pipes",
+    "OSIS": "osis",
+    "ApplicationAutoScaling": "application-autoscaling",
+}
 UNSEEN = {"dynamodb:PartiQLSelect"}
 """Named as what is not needed."""
 ELSEWHERE = ("s3:", "kms:")
@@ -72,6 +78,7 @@ def orders(dynamodb_local: str) -> Table:
         ("pk", "S"),
         ("sk", "N"),
         indexes=[Index("by_day", ("day", "S"))],
+        wcu=400,  # provisioned, so that its autoscaling is asked for
         items=[{"pk": f"p{n % 2}", "sk": n, "day": "2021-01-22"} for n in range(6)],
     )
 
@@ -91,7 +98,12 @@ def test_a_touch(orders: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     keys = tmp_path / "keys.jsonl"
     keys.write_text('{"pk": {"S": "p0"}, "sk": {"N": "0"}}\n')
     ledger, name = str(tmp_path / "ledger.db"), run_name()
-    with asked() as found, wired(pipes=[pipe], pipelines=[pipeline]) as stub:
+    with (
+        asked() as found,
+        wired(pipes=[pipe], pipelines=[pipeline]) as stub,
+        answering(b'{"ScalableTargets":[]}', content_type="application/x-amz-json-1.1") as autoscaling,
+    ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING", autoscaling)
         monkeypatch.setenv("AWS_ENDPOINT_URL_PIPES", stub.url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_OSIS", stub.url)
         restrike.touch(orders.name, all=True, run=name, verify=True, ledger=ledger).execute()

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 import restrike
+from restrike.aws import wire
 from restrike.errors import AccessDenied, AwsError, NotFound
 from restrike.model.report import TouchReport
 from restrike.running.ledger import Ledger
@@ -40,7 +41,7 @@ OUTCOMES = ("fired", "already", "gone", "changed", "refused", "unknown", "failed
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
+    hurry(monkeypatch, timeout_s=wire.TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")

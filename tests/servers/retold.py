@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.servers.faults import Body, Rewritten
+from tests.servers.faults import Altered, Body, Rewritten
 
 LOCAL_REGION = "ddblocal"
 """The Region in the ARNs of DynamoDB Local."""
-
-
-class Replicated:
-    """DescribeTable with those members of its own."""
-
-    def __init__(self, members: Body) -> None:
-        self._members = members
-
-    def asked(self, operation: str, body: Body) -> Body:
-        return body
-
-    def answered(self, operation: str, body: Body, answer: Body) -> Body:
-        return {"Table": answer["Table"] | self._members}
 
 
 class Streaming:
@@ -36,10 +23,14 @@ class Streaming:
         return {"TableName": body["TableName"], "KinesisDataStreamDestinations": self._destinations}
 
 
-def global_table(*regions: str, skip: int = 0, **members: Any) -> Rewritten:
+def global_table(*regions: str, skip: int = 0, **members: Any) -> Altered:
     """A table with replicas in those Regions, and with `members` of its description; `skip` times it is not told."""
     replicas = [{"RegionName": region, "ReplicaStatus": "ACTIVE"} for region in regions]
-    return Rewritten("DescribeTable", skip=skip, by=Replicated({"Replicas": replicas} | members))
+
+    def change(answer: Body) -> None:
+        answer["Table"] |= {"Replicas": replicas} | members
+
+    return Altered("DescribeTable", skip=skip, change=change)
 
 
 def kinesis(**destinations: str) -> Rewritten:
