@@ -53,6 +53,18 @@ class Store:
         except Exception as error:
             raise self._problem(error, f"cannot read {self.uri}/{path}") from None
 
+    def head(self, path: str) -> Object | None:
+        """The object as it is now; None where there is none."""
+        import obstore
+
+        try:
+            told = obstore.head(self._store, path)
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._problem(error, f"cannot read {self.uri}/{path}") from None
+        return Object(path, int(told["size"]), str(told["e_tag"]), told["last_modified"].timestamp())
+
     def read_range(self, found: Object, start: int, end: int) -> bytes:
         """Those bytes of just that object; Changed where it is gone or was written over."""
         import obstore

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -19,11 +18,11 @@ from restrike.model.record import Fidelity, Record
 from restrike.model.times import iso
 from restrike.model.window import Gap, Window
 from restrike.sources import SourceInfo
+from restrike.sources.ahead import ahead
 from restrike.stores.objects import Changed
 
 LOOK_FILES = 100
 READ_AHEAD = 2  # row groups
-LEAVE_S = 10.0
 _FIRST, _LAST = "first file", "last file"
 
 
@@ -166,43 +165,9 @@ class ArchiveSource:
         files = 0
         for name in self._names:
             reader = ArchiveReader(self._store, name, skips_damaged=self._skips_damaged)
-            async for records in _ahead(reader.read(window, after, self._wants_key)):
+            async for records in ahead(reader.read(window, after, self._wants_key), READ_AHEAD, "restrike-archive"):
                 self._stand(reader)
                 yield records
             self.gaps += reader.gaps
             files += reader.opened_files
         self.ended = f"end of the archive: {files:,} files were opened"
-
-
-async def _ahead(groups: Iterator[list[Record]]) -> AsyncGenerator[list[Record], None]:
-    """The row groups of a reader that works in a thread, a few ahead."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[list[Record] | BaseException | None] = asyncio.Queue()
-    room = threading.Semaphore(READ_AHEAD)
-    left = threading.Event()
-
-    def work() -> None:
-        last: BaseException | None = None
-        try:
-            for group in groups:
-                room.acquire()
-                if left.is_set():
-                    return
-                loop.call_soon_threadsafe(queue.put_nowait, group)
-        except BaseException as error:
-            last = error
-        if not left.is_set():
-            loop.call_soon_threadsafe(queue.put_nowait, last)
-
-    thread = threading.Thread(target=work, name="restrike-archive", daemon=True)
-    thread.start()
-    try:
-        while (found := await queue.get()) is not None:
-            if isinstance(found, BaseException):
-                raise found
-            room.release()
-            yield found
-    finally:
-        left.set()
-        room.release()
-        await asyncio.to_thread(thread.join, LEAVE_S)

@@ -20,7 +20,7 @@ import msgspec
 
 from restrike.errors import SourceLacks, UsageError
 from restrike.model.record import Fidelity, Record, read_record
-from restrike.model.synthetic import is_made_up
+from restrike.model.synthetic import is_made_up, is_net
 from restrike.model.uri import STANDARD_INPUT, Uri
 from restrike.model.window import Gap, Window
 from restrike.sources import SourceInfo
@@ -54,8 +54,8 @@ class JsonlSource:
     input: it is read once, from its beginning, and `look` does not touch it.
 
     A record without an eventSourceARN, as GetRecords answers it, gets `stream_arn`. Records whose sequence numbers
-    were made up by the source `table:` are synthetic, all others exact. A pretty-printed record loses its line
-    breaks and indentation, and nothing else.
+    were made up by the source `table:` are synthetic, those of an export's net changes net, all others exact. A
+    pretty-printed record loses its line breaks and indentation, and nothing else.
 
     SourceLacks names file, record, line and byte of what is no record. What stands before it has been yielded.
     """
@@ -221,6 +221,8 @@ class JsonlSource:
             raise splitter.bad(f"record {ordinal} was created at no time: {record.created_s:g}")
         if is_made_up(record.sequence_number):
             record.fidelity = "synthetic"
+        elif is_net(record.sequence_number):
+            record.fidelity = "net"
         return record
 
     def _check(self) -> None:
