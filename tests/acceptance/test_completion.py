@@ -63,7 +63,7 @@ def test_verbs_flags_and_choices() -> None:
     assert offered("restrike touch t --no-v") == ["--no-verify"]
     assert offered("restrike touch t --api ") == ["partiql", "update-item"]
     assert offered("restrike completion ") == ["bash", "zsh", "fish"]
-    assert offered("restrike replay ") == ["stream:", "table:", "archive:", "jsonl:"]
+    assert offered("restrike replay ") == ["stream:", "table:", "archive:", "export:", "jsonl:"]
     assert offered("restrike replay stream:t --to l") == ["lambda:"]
 
 

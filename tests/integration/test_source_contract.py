@@ -28,6 +28,7 @@ from restrike.replaying.filters import FilterRequest
 from restrike.replaying.plan import plan as make_plan
 from restrike.replaying.request import ReplayRequest
 from restrike.sources import MODULES, Opening, Source, flags, forms, kind_of, options_of, parse_source
+from tests import exported
 from tests.integration.tables import Index, Table, create
 
 ITEMS = 60
@@ -100,6 +101,36 @@ def jsonl_as(write: Callable[[list[Record]], bytes], suffix: str = "") -> Callab
     return opener
 
 
+def export_of(files: int, *, full: bool = False, **options: Any) -> Callable[[Table, Path], Opener]:
+    """Of two windows, or of one time."""
+
+    def opener(table: Table, folder: Path) -> Opener:
+        images = [
+            json.loads(record.raw)["dynamodb"] for record in asyncio.run(everything(stream_by_name(table, folder)))
+        ]
+        lines: list[dict[str, Any]]
+        if full:
+            lines = [{"Item": each["NewImage"]} for each in images]
+        else:
+            lines = [exported.change(each["Keys"], new=each["NewImage"], spelling="number") for each in images]
+        windows = 1 if full else 2
+        for number in range(windows):
+            some = lines[number::windows]
+            begins_s = exported.BEGINS_S + number * 900
+            exported.export(
+                [some[at::files] for at in range(files)] + [[]],
+                id=f"0170000000000{number}-a1b2c3d{number}",
+                from_s=begins_s,
+                to_s=begins_s + 900,
+                full=full,
+                prefix="some/where",
+                table_arn=table.stream_arn.partition("/stream/")[0],
+            ).write(folder / "exports")
+        return opener_of("export:exports", lambda: aws_of(table), folder, **options)
+
+    return opener
+
+
 def archive_of(flush_bytes: int) -> Callable[[Table, Path], Opener]:
     def opener(table: Table, folder: Path) -> Opener:
         restrike.capture(
@@ -134,6 +165,8 @@ SOURCES: dict[str, Callable[[Table, Path], Opener]] = {
     "jsonl of events": jsonl_as(lambda records: b"\n".join([event(records[:25]), event(records[25:])])),
     "jsonl of an array, gz": jsonl_as(lambda records: b"[" + b",".join(r.raw for r in records) + b"]", ".gz"),
     "jsonl of records, zst": jsonl_as(one_a_line, ".zst"),
+    "export of two windows": export_of(3),
+    "export, full": export_of(2, full=True, as_event="MODIFY"),
     "archive of one file": archive_of(64_000_000),
     "archive of many files": archive_of(1_000_000),
 }
@@ -306,6 +339,9 @@ HERE = Path("/here")
         ("archive:/a/b", "archive", "/a/b"),
         ("archive:kept", "archive", "/here/kept"),
         ("archive:s3://b/p", "archive", "s3://b/p"),
+        ("export:/a/b", "export", "/a/b"),
+        ("export:kept", "export", "/here/kept"),
+        ("export:s3://b/p", "export", "s3://b/p"),
         ("jsonl:a:b/c.jsonl.gz", "jsonl", "/here/a:b/c.jsonl.gz"),
         ("-", "jsonl", "-"),
     ],
@@ -316,13 +352,13 @@ def test_a_source_is_resolved_and_shown_as_it_was_typed(text: str, scheme: str, 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "orders", "stream:", "export:s3://b/p", "failures:sqs://q", "STREAM:x", ":x", "s3://b/p", "arn", "arn:"],
+    ["", "orders", "stream:", "export:", "failures:sqs://q", "STREAM:x", ":x", "s3://b/p", "arn", "arn:"],
 )
 def test_what_is_no_source_is_told_what_is(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_source(text, HERE)
     assert repr(text) in caught.value.message
-    for kind in ("stream:TABLE", "table:TABLE", "archive:PATH", "jsonl:PATH", "-"):
+    for kind in ("stream:TABLE", "table:TABLE", "archive:PATH", "export:PATH", "jsonl:PATH", "-"):
         assert kind in caught.value.hint
 
 
@@ -337,6 +373,8 @@ def test_a_tables_arn_is_told_apart() -> None:
     [
         ("table:t", {"all": True, "follow": True}, "--follow"),
         ("archive:kept", {"follow": True}, "--follow"),
+        ("archive:kept", {"leave_out": "x"}, "--leave-out"),
+        ("export:kept", {"keys": "x"}, "--keys"),
         ("jsonl:f", {"partition_key": "x"}, "--partition-key"),
         ("stream:t", {"partition_key": "x", "index": "i"}, "--partition-key, --index"),
         ("stream:t", {"as_event": "REMOVE"}, "--as"),

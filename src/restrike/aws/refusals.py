@@ -23,6 +23,7 @@ ERRORS: dict[str, type[AwsError]] = {
     "NotAuthorizedException": AccessDenied,
     "ResourceNotFoundException": NotFound,
     "ResourceNotFound": NotFound,
+    "TableNotFoundException": NotFound,
     "ValidationException": Invalid,
     "ValidationError": Invalid,
     "SerializationException": Invalid,

@@ -181,6 +181,10 @@ _ALWAYS_THERE = {
     "GetFunctionConfiguration": "FunctionArn",
     "GetAccountSettings": "AccountLimit",
     "DescribeScalableTargets": "ScalableTargets",
+    "DescribeContinuousBackups": "ContinuousBackupsDescription",
+    "DescribeExport": "ExportDescription",
+    "ExportTableToPointInTime": "ExportDescription",
+    "ListExports": "ExportSummaries",
 }
 """Operation → the member that each answer of the service has. What lacks it came from somebody else: a proxy, a login
 page, another service."""

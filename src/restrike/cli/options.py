@@ -15,6 +15,7 @@ from restrike.model.flags import Flag, Group
 TITLES: dict[Group, str] = {
     "choose": "Choose items",
     "records": "Choose records",
+    "exported": "Read an export",
     "write": "Write",
     "deliver": "Deliver",
     "keep": "Keep",

@@ -28,7 +28,7 @@ from restrike.running.flags import LEDGER
 def command(source: str, as_json: bool, **values: Any) -> int:
     """Print the records of SOURCE: a line for each, or with --json the whole record as Lambda would receive it.
 
-    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH, jsonl:PATH or - for standard
+    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH, export:PATH, jsonl:PATH or - for standard
     input.
     """
     from restrike.cli.render.replay import lost

@@ -20,7 +20,10 @@ from restrike.replaying.request import FLAGS, ReplayRequest
 
 READING = (*filters.FLAGS, *sources.flags())
 """The flags of every verb that reads records."""
-IN_BRIEF: dict[Group, str] = {"choose": " of a table: source (as in restrike touch --help)"}
+IN_BRIEF: dict[Group, str] = {
+    "choose": " of a table: source (as in restrike touch --help)",
+    "exported": ": source (docs/export.md)",
+}
 
 
 @verb(
@@ -38,7 +41,8 @@ IN_BRIEF: dict[Group, str] = {"choose": " of a table: source (as in restrike tou
 def command(source: str, to: str | None, execute: bool, as_json: bool, **values: Any) -> int:
     """Hand the records of SOURCE to one consumer. The table is not written.
 
-    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH-or-s3://…, jsonl:PATH or -. Prints the plan and
+    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH-or-s3://…,
+    export:PATH-or-s3://…, jsonl:PATH or -. Prints the plan and
     delivers nothing, unless --execute is given.
     """
     from restrike.cli.carrying import carry_out

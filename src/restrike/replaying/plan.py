@@ -281,6 +281,8 @@ async def _look(
     if known is not None and known.verb == VERB.name and not done_before:
         warnings += [PlanWarning("lost", text) for text in losses(ledger, known, VERB.left(known))]
     warnings += warned.of_source(info, longest_s)
+    if source.fidelity == "net":
+        warnings += warned.of_filters_on_net(resolved.filters.pattern, resolved.filters.where, resolved.criteria)
     warnings += warned.of_target(target, settings.lanes, mapping)
     if kind.knows_event_ids and not resolved.fresh_event_ids:
         warnings.append(warned.of_event_ids())

@@ -54,6 +54,28 @@ def of_target(info: TargetInfo, lanes: int, mapping: MappingSettings | None) -> 
     return found
 
 
+def of_filters_on_net(*filters: str | None) -> list[PlanWarning]:
+    """Filters (patterns, JMESPath) over net changes that ask for what those do not have, or have otherwise."""
+    texts = [text for text in filters if text is not None]
+    found = []
+    if any("userIdentity" in text for text in texts):
+        found.append(
+            PlanWarning(
+                "net-identity",
+                "a filter asks for userIdentity, which no net change has: what time to live removed is not told apart.",
+            )
+        )
+    if any("OldImage" in text and "NewImage" in text for text in texts):
+        found.append(
+            PlanWarning(
+                "net-transitions",
+                "a filter compares images, and of a net change OldImage is from before the window: what changed and "
+                "changed back, or more than once, is not seen.",
+            )
+        )
+    return found
+
+
 def of_event_ids() -> PlanWarning:
     return PlanWarning(
         "same-event-ids",

@@ -29,6 +29,7 @@ MODULES = {
     "stream": "restrike.sources.stream",
     "table": "restrike.sources.table",
     "archive": "restrike.sources.archive",
+    "export": "restrike.sources.export",
     "jsonl": "restrike.sources.jsonl",
 }
 """Scheme → the module that holds its KIND, in the order of help. Importing one must not import what talks to AWS."""

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 KEYS, JOURNAL = "keys.db", "journal.db"
 """In the run's folder: the keys that were given, and those that were read."""
+AS = Flag(
+    "--as",
+    "table, export: what the records say.",
+    "records",
+    "choice",
+    choices=("INSERT", "MODIFY", "REMOVE"),
+    default="INSERT",
+    field="as_event",
+)
+OLD_IMAGE = Flag("--old-image", "table, export: OldImage in a MODIFY.", "records", "toggle", default="it has")
+"""Of every source that makes records of items."""
 _SELECTING = {flag.to for flag in selecting.FLAGS}
 
 
@@ -41,16 +52,8 @@ class TableKind:
     form = "table:TABLE"
     flags = (
         *selecting.FLAGS,
-        Flag(
-            "--as",
-            "table: what the records say.",
-            "records",
-            "choice",
-            choices=("INSERT", "MODIFY", "REMOVE"),
-            default="INSERT",
-            field="as_event",
-        ),
-        Flag("--old-image", "table: whether MODIFY has an OldImage.", "records", "toggle", default="it has"),
+        AS,
+        OLD_IMAGE,
     )
     has_table = True
     has_time = False
