@@ -20,7 +20,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "restrike"
 LAYERS = [
     {"cli", "api"},
     {"verbs"},
-    {"touching", "replaying", "capturing", "local"},
+    {"touching", "replaying", "capturing", "exporting", "local"},
     {"sources", "targets"},
     {"selecting", "archive"},
     {"running", "stores"},

@@ -15,15 +15,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from restrike.api import capture, records, replay, resume, runs, touch, unmark
+from restrike.api import capture, export, records, replay, resume, runs, touch, unmark
 
 if TYPE_CHECKING:
     from restrike.capturing.plan import CapturePlan
     from restrike.capturing.request import CaptureRequest
     from restrike.capturing.tally import CaptureTally as CaptureProgress
     from restrike.errors import AwsError, DeliveryFailed, RestrikeError, SourceLacks, UsageError, VerificationFailed
+    from restrike.exporting.execute import ExportProgress
+    from restrike.exporting.plan import ExportPlan
+    from restrike.exporting.request import ExportRequest
     from restrike.model.record import Record
-    from restrike.model.report import CaptureReport, ReplayReport, TouchReport
+    from restrike.model.report import CaptureReport, ExportReport, ReplayReport, TouchReport
     from restrike.replaying.counts import ReplayProgress
     from restrike.replaying.filters import FilterRequest
     from restrike.replaying.plan import ReplayPlan
@@ -42,6 +45,10 @@ __all__ = [
     "CaptureReport",
     "CaptureRequest",
     "DeliveryFailed",
+    "ExportPlan",
+    "ExportProgress",
+    "ExportReport",
+    "ExportRequest",
     "FilterRequest",
     "Record",
     "ReplayPlan",
@@ -60,6 +67,7 @@ __all__ = [
     "UsageError",
     "VerificationFailed",
     "capture",
+    "export",
     "records",
     "replay",
     "resume",
@@ -75,6 +83,10 @@ _WHERE = {
     "CaptureReport": ("restrike.model.report", "CaptureReport"),
     "CaptureRequest": ("restrike.capturing.request", "CaptureRequest"),
     "DeliveryFailed": ("restrike.errors", "DeliveryFailed"),
+    "ExportPlan": ("restrike.exporting.plan", "ExportPlan"),
+    "ExportProgress": ("restrike.exporting.execute", "ExportProgress"),
+    "ExportReport": ("restrike.model.report", "ExportReport"),
+    "ExportRequest": ("restrike.exporting.request", "ExportRequest"),
     "FilterRequest": ("restrike.replaying.filters", "FilterRequest"),
     "Record": ("restrike.model.record", "Record"),
     "ReplayPlan": ("restrike.replaying.plan", "ReplayPlan"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from restrike.aws.settings import AwsSettings
     from restrike.capturing.plan import CapturePlan
+    from restrike.exporting.plan import ExportPlan
     from restrike.model.flags import Flag
     from restrike.model.record import Record
     from restrike.replaying.plan import ReplayPlan
@@ -278,6 +279,31 @@ def capture(
     return plan(CaptureRequest(table=table, to=to, follow=follow, aws=_aws(values), **_given(FLAGS, values)))
 
 
+def export(
+    table: str,
+    to: str,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    window: str | None = None,
+    key: str | None = None,
+    bucket_owner: str | None = None,
+    kms_key: str | None = None,
+    timeout_s: float | None = None,
+    run: str | None = None,
+    ledger: str | PathLike[str] | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+) -> ExportPlan:
+    """Plans to have DynamoDB export a span of time to S3; `plan.execute()` waits for it and returns an ExportReport."""
+    values = locals()
+    from restrike.exporting.plan import plan
+    from restrike.exporting.request import FLAGS, ExportRequest
+
+    return plan(ExportRequest(table=table, to=to, aws=_aws(values), **_given(FLAGS, values)))
+
+
 def runs(*, ledger: str | PathLike[str] | None = None) -> list[Run]:
     """The runs that a ledger knows, the newest first; a ledger that is not there has none."""
     from restrike.running.ledger import Ledger, ledger_path
@@ -302,7 +328,7 @@ def resume(
     profile: str | None = None,
     force: bool = False,
     accept_replication_conflicts: bool = False,
-) -> TouchPlan | ReplayPlan | CapturePlan:
+) -> TouchPlan | ReplayPlan | CapturePlan | ExportPlan:
     """The plan that goes on with a run as it was planned, but for what is given here; `plan.execute()` carries it out.
 
     UsageError where the run is complete, where its verb has no such setting, or where this restrike does not know it.
@@ -315,7 +341,7 @@ def resume(
     path = ledger_path(_text(ledger))
     with Ledger(path, read_only=True) as book:
         run = book.get(name)
-    plan: TouchPlan | ReplayPlan | CapturePlan = plan_to_resume(run, path, _given(RESUME, values))
+    plan: TouchPlan | ReplayPlan | CapturePlan | ExportPlan = plan_to_resume(run, path, _given(RESUME, values))
     return plan
 
 

@@ -16,6 +16,7 @@ PACKAGES = {
     "unmark": "restrike.touching.unmarking",
     "replay": "restrike.replaying",
     "capture": "restrike.capturing",
+    "export": "restrike.exporting",
 }
 """Verb → its package: `run` there holds its VERB, and `plan` the `resume` that makes the plan to go on with a run."""
 

@@ -2,8 +2,8 @@
 
 On it stand the tables `orders` (the demo's, with a stream), `plain` (no stream) and `numbers` (pk: N, sk: B); the files
 `records.jsonl`, `broken.jsonl`, `text.txt`, `full.jsonl`, `keys.jsonl`, `short.csv`, `bad-keys.jsonl`, `pattern.json`,
-`app.py` (with `main`), `broken.py`; the folders `folder` and `kept`, an archive of `orders`; and a ledger with the runs
-`done` (a touch) and `sent` (a replay), both complete.
+`app.py` (with `main`), `broken.py`; the folders `folder`, `kept`, an archive of `orders`, and `exported`, an export and
+one that is not finished; and a ledger with the runs `done` (a touch) and `sent` (a replay), both complete.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NO_VERB: list[Row] = [
     ("--region us-east-1 touch orders", 2, "No such option '--region'"),
     ("run list", 2, "There is no verb 'run'. Did you mean runs?"),
     ("archives ls kept", 2, "Did you mean archive?"),
-    ("record stream:orders", 2, "Did you mean records?"),
+    ("record stream:orders", 2, "Did you mean records or export?"),
 ]
 
 TOUCH: list[Row] = [
@@ -333,7 +333,31 @@ SOURCES: list[Row] = [
     ("archive:s3://bucket/kept", 2, "AWS_ENDPOINT_URL_S3"),
     ("archive:ftp://bucket/kept", 2, "is no place for an archive"),
     ("archive:stream:orders", 2, "is no"),
+    ("export:", 2, "'export:' is no source"),
+    ("export:nowhere", 2, "nowhere is not there"),
+    ("export:nowhere/AWSDynamoDB/0170", 2, "nowhere/AWSDynamoDB/0170 is not there"),
+    ("export:text.txt", 2, "text.txt is no folder"),
+    ("export:folder", 4, "folder holds no export of DynamoDB"),
+    ("export:kept", 4, "kept holds no export of DynamoDB"),
+    ("export:s3:/bucket/prefix", 2, "Write export:s3://bucket/prefix."),
+    ("export:s3:///prefix", 2, "names no bucket"),
+    ("export:s3://bucket/prefix", 2, "AWS_ENDPOINT_URL_S3"),
+    ("export:ftp://bucket/prefix", 2, "is no place"),
+    ("export:exported/AWSDynamoDB/01700000000009-00000000", 4, "is not finished, has failed, or was copied in part"),
+    ("export:exported --as INSERT", 2, "this one says it itself"),
+    ("export:exported --no-old-image", 2, "--old-image is for a full export"),
+    ("export:exported --key-attributes pk", 2, "--key-attributes is for a full export"),
+    ("export:exported --leave-out nobody", 2, "there is no export nobody"),
+    ("export:exported --leave-out 01700000000000-a1b2c3d4", 2, "names all exports that there are"),
+    ("export:exported --view-type ALL", 2, "'ALL' is not one of"),
+    ("export:exported --since 2023-11-14T22:00:00Z --until 2023-11-14T22:05:00Z", 2, "restrike export orders --since"),
     # flags of another source
+    ("export:exported --follow", 2, "has no use for --follow"),
+    ("export:exported --all", 2, "has no use for --all"),
+    ("stream:orders --leave-out x", 2, "has no use for --leave-out"),
+    ("stream:orders --view-type KEYS_ONLY", 2, "has no use for --view-type"),
+    ("archive:kept --verify-first", 2, "has no use for --verify-first"),
+    ("table:orders --all --key-attributes pk", 2, "has no use for --key-attributes"),
     ("stream:orders --all", 2, "has no use for --all"),
     ("stream:orders --partition-key customer-080", 2, "has no use for --partition-key"),
     ("stream:orders --index by_created_ymd --date 2021-01-22", 2, "has no use for --index, --date"),
@@ -499,6 +523,32 @@ CAPTURE: list[Row] = [
     ("orders --to new --profile nobody", 2, "nobody"),
 ]
 
+EXPORT: list[Row] = [
+    ("", 2, "Missing argument 'TABLE'"),
+    ("orders", 2, "no place is named"),
+    ("orders --since 1d", 2, "no place is named"),
+    ("'' --since 1d --to s3://exports", 2, "TABLE is empty"),
+    ("orders --to s3://exports", 2, "it is not said from when on"),
+    ("orders --since 1d --to kept", 2, "DynamoDB writes to S3"),
+    ("orders --since 1d --to s3:exports", 2, "is no place for an export"),
+    ("orders --since 1d --to s3://", 2, "is no place for an export"),
+    ("orders --since 1d --to s3://Exports/x", 2, "is no place for an export"),
+    ("orders --since 1d --to s3://exports/x/AWSDynamoDB", 2, "lies in an export"),
+    ("orders --since yesterday --to s3://exports", 2, "--since 'yesterday' is no time"),
+    ("orders --since 2021-01-22 --to s3://exports", 2, "has no time zone"),
+    ("orders --since 1d --until soon --to s3://exports", 2, "--until 'soon' is no time"),
+    ("orders --since 1d --window 14m --to s3://exports", 2, "--window 14m is not between 15m and 24h"),
+    ("orders --since 1d --window 25h --to s3://exports", 2, "--window 25h is not between 15m and 24h"),
+    ("orders --since 1d --window day --to s3://exports", 2, "--window 'day' is no duration"),
+    ("orders --since 1d --timeout 0 --to s3://exports", 2, "--timeout 0 is no number from 1 on"),
+    ("orders --since 1d --bucket-owner me --to s3://exports", 2, "--bucket-owner 'me' is no account"),
+    ("orders --since 1d --run 'a b' --to s3://exports", 2, "is no name for a run"),
+    ("orders --since 1d --to s3://exports", 2, "knows no exports: they are AWS's own"),
+    ("nobodys --since 1d --to s3://exports", 3, "there is no table nobodys"),
+    ("orders --since 1d --to s3://exports --filter-expression x", 2, "No such option '--filter-expression'"),
+    ("orders --since 1d --to s3://exports --profile nobody", 2, "nobody"),
+]
+
 ARCHIVE: list[Row] = [
     ("", 2, "Usage: restrike archive"),
     ("ls", 2, "Missing argument 'ARCHIVE'"),
@@ -614,6 +664,7 @@ def _all() -> Iterator[Bad]:
         "replay": REPLAY,
         "records": [*SOURCES, *RECORDS],
         "capture": CAPTURE,
+        "export": EXPORT,
         "archive": ARCHIVE,
     }
     for verb, rows in ({"": [*NO_VERB, *OTHERS]} | tables | {"runs": RUNS}).items():

@@ -19,6 +19,7 @@ import restrike
 from restrike.cli.main import VERBS, run
 from restrike.cli.options import FlagOption, VerbCommand
 from restrike.local import demo
+from tests import exported
 from tests.acceptance.bad_invocations import INVOCATIONS, Bad
 from tests.integration import tables
 from tests.unit.test_cli_options import ALL
@@ -97,6 +98,8 @@ def ground(dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             (folder / "full.jsonl").write_text(record(9) + "\n")
             sent = restrike.replay(source, f"jsonl:{folder / 'out.jsonl'}", run="sent", **where).execute()
             assert sent.state == "COMPLETED"
+            exported.export([[exported.change({"pk": {"S": "a"}}, new={})]]).write(folder / "exported")
+            exported.Tree({"AWSDynamoDB/01700000000009-00000000/_started": b""}).write(folder / "exported")
             assert restrike.capture("orders", str(folder / "kept"), **where).execute().records
         yield folder
 

@@ -54,6 +54,18 @@ def reports(touch: restrike.TouchPlan, replay: restrike.ReplayPlan, capture: res
     return [touched.fired, replayed.delivered, captured.records]
 
 
+def exported() -> str:
+    plan = restrike.export("orders", "s3://bucket/prefix", since="3d", window="1h", key="c7")
+    assert_type(plan, restrike.ExportPlan)
+
+    def on_export(progress: restrike.ExportProgress) -> None:
+        print(progress.counts.completed)
+
+    report = plan.execute(on_export, time_limit_s=3600)
+    assert_type(report, restrike.ExportReport)
+    return report.replay
+
+
 def looked() -> list[restrike.Run]:
     for record in restrike.records("archive:kept", last="2h", where="dynamodb.NewImage.total > `100`"):
         assert_type(record, restrike.Record)
@@ -61,5 +73,5 @@ def looked() -> list[restrike.Run]:
     runs = restrike.runs()
     assert_type(runs, list[restrike.Run])
     plan = restrike.resume(runs[0].name, rate=20)
-    assert_type(plan, restrike.TouchPlan | restrike.ReplayPlan | restrike.CapturePlan)
+    assert_type(plan, restrike.TouchPlan | restrike.ReplayPlan | restrike.CapturePlan | restrike.ExportPlan)
     return runs

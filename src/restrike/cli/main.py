@@ -26,6 +26,7 @@ VERBS = {
     "replay": "Hand records to one consumer, the way Lambda would; the table is not written.",
     "records": "Look at the records of a source.",
     "capture": "Keep a stream beyond 24 hours, in files that anything can read.",
+    "export": "Have DynamoDB export a span of time to S3, for a replay.",
     "archive": "Look at what capture keeps, verify it, and look after it.",
     "runs": "List, show, resume and cancel runs.",
     "local": "Start and stop a DynamoDB Local on this machine.",

@@ -8,6 +8,9 @@ from restrike.model.prices import Name, Prices
 from restrike.model.table import TableInfo
 
 USD_PER_CHANGE_DATA_UNIT = 0.10e-6  # Kinesis Data Streams for DynamoDB; not confirmed on AWS's own page
+USD_PER_EXPORTED_GB = 0.10  # us-east-1, and as of
+EXPORT_PRICE_AS_OF = "2026-11"
+EXPORT_LEAST_GB = 0.01  # that an incremental export is billed for at least
 
 
 def writes_per_item(table: TableInfo, attribute: str) -> int:

@@ -228,3 +228,42 @@ class CapturePlanData(msgspec.Struct, frozen=True):
         """The object that `--json` prints: `{"plan": {…}}`."""
         whole: dict[str, Any] = msgspec.to_builtins(self)
         return {"plan": {"verb": self.verb} | whole}
+
+
+class ExportPlanData(msgspec.Struct, frozen=True):
+    """The plan of an export, as data.
+
+    `existing` windows are exported already, and `to_start` are not. `usd_at_least` is what those cost at least, `usd`
+    what all may cost, by `usd_how`; None where that is not known. `replay` is the command for what was exported.
+    """
+
+    run: str
+    table: str
+    region: str
+    endpoint: str
+    to: str
+    since: str
+    until: str
+    window_s: int
+    windows: int
+    existing: int
+    to_start: int
+    key: str | None
+    usd_at_least: float
+    usd: float | None
+    usd_how: str
+    prices_as_of: str
+    replay: str
+    nothing_new: str
+    warnings: tuple[PlanWarning, ...]
+    command: str
+    verb: str = "export"
+
+    @property
+    def expected(self) -> int | None:
+        return self.windows
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints: `{"plan": {…}}`."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        return {"plan": {"verb": self.verb} | whole}

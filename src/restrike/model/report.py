@@ -263,3 +263,38 @@ class CaptureReport(msgspec.Struct):
         if self.state == "INTERRUPTED":
             return 130
         return 4 if self.gaps else 0
+
+
+class ExportReport(msgspec.Struct):
+    """What became of an export's windows. `found` were exported already, `started` by this run; `items` and
+    `billed_bytes` are of those that are complete. `replay` is the command for them."""
+
+    run: str
+    table: str
+    to: str
+    state: State
+    since: str
+    until: str
+    windows: int
+    completed: int
+    under_way: int
+    failed: int
+    started: int
+    found: int
+    items: int
+    billed_bytes: int
+    elapsed_s: float
+    replay: str
+    verb: str = "export"
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        return {"run": self.run, "verb": self.verb} | whole
+
+    @property
+    def exit_code(self) -> int:
+        """0 all windows are complete, 130 interrupted, 3 one was refused or has failed."""
+        if self.state == "INTERRUPTED":
+            return 130
+        return 3 if self.state == "FAILED" else 0
