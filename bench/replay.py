@@ -37,7 +37,7 @@ from restrike.replaying.settings import Settings
 from restrike.running.ledger import Ledger
 from restrike.running.run import Entry
 from restrike.running.stop import Stop
-from restrike.sources import SourceInfo
+from restrike.sources import Source, SourceInfo
 from restrike.targets import Answer, Target
 from restrike.targets.jsonl.target import JsonlTarget
 
@@ -159,7 +159,7 @@ class SlowTarget:
     async def sync(self) -> None: ...
 
 
-async def run(source: PageSource, target: Target, settings: Settings, folder: Path) -> int:
+async def run(source: Source, target: Target, settings: Settings, folder: Path) -> int:
     """One replay with its ledger; returns how many records were delivered."""
     request = FilterRequest(event=EVENTS)
     with Ledger(folder / "ledger.db") as ledger:
