@@ -85,7 +85,7 @@ def test_the_command_shows_it(streamless: Table, proxy: Proxy) -> None:
     shown = command.restrike(*words)
     assert shown.code == 0, shown
     assert re.search(r"^stream +none: Kinesis gets what changes$", shown.stdout, re.MULTILINE)
-    assert "with 3 change data capture units for Kinesis, at about $0.10 a million" in shown.stdout
+    assert "with 3 change data capture units for Kinesis: less than $0.01" in shown.stdout
     assert "readers" not in shown.stdout
     assert re.search(r"^consumer +changes \(arn:aws:kinesis:", shown.stdout, re.MULTILINE)
     done = command.restrike(*words, "--execute", "--json")

@@ -81,7 +81,7 @@ def test_writes_to_global_indexes_are_no_replicated_writes() -> None:
 def test_change_data_capture_is_by_the_kb_and_the_destination() -> None:
     big = table(item_count=10, size_bytes=10_241, indexes=(ALL,))
     assert cost.change_data_units(big, 1_000, destinations=3) == 6_000, "an index sends nothing to Kinesis"
-    assert cost.usd_of_change_data(1_000_000) == pytest.approx(0.10)
+    assert Prices("us-east-1").usd("change-data", 1_000_000) == pytest.approx(0.10)
 
 
 def test_provisioned_capacity_is_paid_already() -> None:

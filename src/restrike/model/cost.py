@@ -7,7 +7,6 @@ import math
 from restrike.model.prices import Name, Prices
 from restrike.model.table import TableInfo
 
-USD_PER_CHANGE_DATA_UNIT = 0.10e-6  # Kinesis Data Streams for DynamoDB; not confirmed on AWS's own page
 USD_PER_EXPORTED_GB = 0.10  # us-east-1, and as of
 EXPORT_PRICE_AS_OF = "2026-11"
 EXPORT_LEAST_GB = 0.01  # that an incremental export is billed for at least
@@ -55,11 +54,6 @@ def usd_of_writes(table: TableInfo, attribute: str, units: float, prices: Prices
 def change_data_units(table: TableInfo, items: int, destinations: int) -> int:
     """Change data capture units of so many touches: one for each KB of the larger image and destination."""
     return items * item_kb(table) * destinations
-
-
-def usd_of_change_data(units: float) -> float:
-    """About what that many change data capture units cost, provisioned or not; without the data stream itself."""
-    return units * USD_PER_CHANGE_DATA_UNIT
 
 
 def usd_of_reads(table: TableInfo, units: float, prices: Prices) -> float:

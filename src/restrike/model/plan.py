@@ -94,8 +94,8 @@ class TouchPlanData(msgspec.Struct, frozen=True):
     `prices` says whose prices the money is reckoned with, and of when.
     `view_type` and `readers` are empty where the table has no stream, and Kinesis alone gets what changes.
     `replicas` are the other Regions of a global table, and `consistency` (EVENTUAL or STRONG) is None where it is none.
-    `change_data_units` are those of Kinesis Data Streams for DynamoDB, None where there is no such destination or the
-    count is unknown.
+    `change_data_units` are those of Kinesis Data Streams for DynamoDB, and `change_data_usd`, which is in the estimate,
+    is about what they cost; None where there is no such destination or the count is unknown.
     `sample_others` counts the names of other runs in the sample. `done`: the run has done all of it already, what and
     when; the rest is as it was planned then, but for the command, which starts over.
     """
@@ -132,6 +132,7 @@ class TouchPlanData(msgspec.Struct, frozen=True):
     replicas: tuple[str, ...] = ()
     consistency: str | None = None
     change_data_units: float | None = None
+    change_data_usd: float | None = None
     prices: str = ""
 
     @property

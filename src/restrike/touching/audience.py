@@ -18,7 +18,7 @@ from restrike.aws.session import Aws
 from restrike.errors import AccessDenied, AwsError
 from restrike.model import cost
 from restrike.model.numbers import counted
-from restrike.model.plan import Consumer, Estimate
+from restrike.model.plan import Consumer
 from restrike.model.table import TableInfo
 from restrike.touching.consumers import what_filters_pass
 
@@ -54,13 +54,6 @@ class Destinations(msgspec.Struct, frozen=True):
         if not self.receiving or count is None:
             return None
         return cost.change_data_units(table, count if limit is None else min(count, limit), self.receiving)
-
-
-def with_change_data(estimate: Estimate, units: float | None) -> Estimate:
-    """The estimate with the money for that many change data capture units in it."""
-    if units is None or estimate.usd is None:
-        return estimate
-    return msgspec.structs.replace(estimate, usd=round(estimate.usd + cost.usd_of_change_data(units), 6))
 
 
 def destinations_of(aws: Aws, table: TableInfo) -> Destinations:

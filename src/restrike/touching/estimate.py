@@ -23,13 +23,15 @@ from restrike.touching.request import TouchRequest
 
 class Reckoned(msgspec.Struct, frozen=True):
     """The estimate, what it stands on, and what to know of it. `prices` says whose prices they are, and of when;
-    `seconds_one_partition` is None where the writes go to many partition keys."""
+    `seconds_one_partition` is None where the writes go to many partition keys, and `change_data_usd`, which is in the
+    estimate, where Kinesis gets none of them."""
 
     estimate: Estimate
     rate: str
     prices: str
     prices_as_of: str
     seconds_one_partition: float | None
+    change_data_usd: float | None
     warnings: tuple[PlanWarning, ...]
 
 
@@ -46,8 +48,8 @@ class Reckoning:
         self._capacity: Capacity = capacity_of(table, request.attribute)
         self._prices = Prices(aws.region, table.table_class, given_prices(request.price))
 
-    def of(self, counted: Count) -> Reckoned:
-        """What it takes to touch as many as were counted."""
+    def of(self, counted: Count, change_data_units: float | None) -> Reckoned:
+        """What it takes to touch as many as were counted, with that many change data capture units."""
         items = counted.items.count
         if items is not None and self._request.limit is not None:
             items = min(items, self._request.limit)
@@ -58,12 +60,17 @@ class Reckoning:
         warnings = [*self._crowding(counted), *doubts, *self._indexes()]
         if scaling:
             warnings.append(PlanWarning("autoscaling", self._raised(scaling)))
+        estimate = self._estimate(items, counted.rru, one, scaled=bool(scaling))
+        sent = None if change_data_units is None else self._prices.usd("change-data", change_data_units)
+        if sent is not None and estimate.usd is not None:
+            estimate = msgspec.structs.replace(estimate, usd=round(estimate.usd + sent, 6))
         return Reckoned(
-            self._estimate(items, counted.rru, one, scaled=bool(scaling)),
+            estimate,
             rate=self._pace.describe(self._capacity),
             prices=cost.prices_told(self._table, self._request.attribute, self._prices),
             prices_as_of=self._prices.as_of("write"),
             seconds_one_partition=one,
+            change_data_usd=sent,
             warnings=tuple(warnings),
         )
 

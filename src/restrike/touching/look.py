@@ -21,7 +21,7 @@ from restrike.selecting.count import count
 from restrike.selecting.keyfile import KeyFile
 from restrike.selecting.pages import pages
 from restrike.touching import conflicts
-from restrike.touching.audience import Audience, Destinations, audience_of, with_change_data
+from restrike.touching.audience import Audience, Destinations, audience_of
 from restrike.touching.consumers import Consumers, Item, consumers_of, touched_records
 from restrike.touching.estimate import Reckoning
 from restrike.touching.proof import without_proof
@@ -88,7 +88,7 @@ class Look:
         others = self._others(items)
         self._warn_of_table(counted.items)
         units = self._destinations.units(table, counted.items.count, request.limit)
-        reckoned = self._reckoning.of(counted)
+        reckoned = self._reckoning.of(counted, units)
         self._warnings += reckoned.warnings
         return TouchPlanData(
             run=self._run,
@@ -106,7 +106,7 @@ class Look:
             sample_size=len(keys),
             sample_already=already if request.mode != "counter" else 0,
             sample_others=others,
-            estimate=with_change_data(reckoned.estimate, units),
+            estimate=reckoned.estimate,
             rate=reckoned.rate,
             seconds_one_partition=reckoned.seconds_one_partition,
             prices=reckoned.prices,
@@ -123,6 +123,7 @@ class Look:
             replicas=table.replica_regions,
             consistency=table.consistency,
             change_data_units=units,
+            change_data_usd=reckoned.change_data_usd,
         )
 
     def _warn(self, code: str, message: str) -> None:

@@ -49,8 +49,9 @@ def show_plan(plan: TouchPlanData) -> Rows:
         row("money", f"{money(estimate.usd)} ({plan.prices})")
     elif estimate.wru is not None:
         row("money", "not known: autoscaling may raise what is provisioned")
-    if plan.change_data_units is not None:
-        row("", f"with {plan.change_data_units:,.0f} change data capture units for Kinesis, at about $0.10 a million")
+    if plan.change_data_units is not None and plan.change_data_usd is not None:
+        units = f"{plan.change_data_units:,.0f} change data capture units"
+        row("", f"with {units} for Kinesis: {money(plan.change_data_usd)}")
     if estimate.seconds is not None:
         row("duration", f"{duration(estimate.seconds)} at {plan.rate}")
     if plan.seconds_one_partition is not None:
