@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 import restrike
+from tests.exported import change, export
 from tests.integration.tables import Index, Table, create, run_name
+from tests.servers import exports_stub
 from tests.servers.lambda_api import KEY_ARN, mapping, stub_lambda
 from tests.servers.oddities import answering
 from tests.servers.wired import wired
@@ -28,6 +30,7 @@ SERVICES = {
     "Pipes": "pipes",
     "OSIS": "osis",
     "ApplicationAutoScaling": "application-autoscaling",
+    "CloudWatch": "cloudwatch",
 }
 UNSEEN = {"dynamodb:PartiQLSelect"}
 """Named as what is not needed."""
@@ -116,7 +119,11 @@ def test_a_touch(orders: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_replay(orders: Table, tmp_path: Path) -> None:
     ledger = str(tmp_path / "ledger.db")
-    with asked() as found:
+    export([[change({"pk": {"S": "p0"}}, new={})]]).write(tmp_path / "exports")
+    with asked() as found, exports_stub.running() as exports:
+        restrike.replay(
+            f"export:{tmp_path / 'exports'}", f"jsonl:{tmp_path / 'sent.jsonl'}", endpoint_url=exports.endpoint_url
+        )
         restrike.replay(f"stream:{orders.name}", "lambda:orders", run="r", ledger=ledger, limit=1).execute()
         restrike.resume("r", ledger=ledger)
         for selection in ({"all": True}, {"partition_key": "p0"}):
@@ -124,6 +131,21 @@ def test_a_replay(orders: Table, tmp_path: Path) -> None:
                 f"table:{orders.name}", "lambda:orders", ledger=ledger, if_superseded="skip", limit=1, **selection
             ).execute()
     check("replay", found)
+
+
+def test_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("restrike.exporting.execute.POLL_S", 0.01)
+    with asked() as found, exports_stub.running() as exports, answering(b"{}", status=403) as denied:
+        exports.earliest_s = exports.latest_s - 86_400
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", denied)
+        restrike.export(
+            "orders",
+            "s3://exports/orders",
+            since="1h",
+            ledger=str(tmp_path / "ledger.db"),
+            endpoint_url=exports.endpoint_url,
+        ).execute()
+    check("export", found)
 
 
 def test_a_capture(orders: Table, tmp_path: Path) -> None:
