@@ -150,12 +150,26 @@ class Table:
                 )["ShardIterator"]
         for shard_id, iterator in self._iterators.items():
             while iterator is not None:
-                page = self._streams.get_records(ShardIterator=iterator, Limit=1000)
+                page = self._page(shard_id, iterator)
                 iterator = self._iterators[shard_id] = page.get("NextShardIterator")
                 self.records += [{"eventName": each["eventName"], **each["dynamodb"]} for each in page["Records"]]
                 if not page["Records"]:
                     break
         return self.records
+
+    def _page(self, shard_id: str, iterator: str) -> dict[str, Any]:
+        """DynamoDB Local now and then takes an iterator of a stream that it has just made for one from before its first
+        record: a new one is asked for, as long as nothing was read."""
+        for _ in range(5):
+            try:
+                return dict(self._streams.get_records(ShardIterator=iterator, Limit=1000))
+            except self._streams.exceptions.TrimmedDataAccessException:
+                if self.records:
+                    raise
+                iterator = self._streams.get_shard_iterator(
+                    StreamArn=self.stream_arn, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
+                )["ShardIterator"]
+        raise AssertionError(f"shard {shard_id} begins nowhere")
 
     def marked(self, run: str, attribute: str = "restrike") -> Counter[str]:
         """How often each item was newly marked by that run, as the stream tells."""

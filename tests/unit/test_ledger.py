@@ -175,6 +175,17 @@ def test_a_run_whose_process_is_gone_is_interrupted(path: Path) -> None:
         assert ledger.state_now(ledger.get("r")) == "INTERRUPTED"
 
 
+def test_a_run_that_ends_while_it_is_looked_at_is_not_interrupted(path: Path) -> None:
+    with Ledger(path) as ledger, Ledger(path, read_only=True) as book:
+        ledger.enter(entry())
+        ledger.set_state("r", "RUNNING")
+        ledger.acquire("r")
+        seen = book.get("r")
+        ledger.end("r", "COMPLETED", "", None)
+        ledger.release("r")
+        assert (seen.state, book.state_now(seen)) == ("RUNNING", "COMPLETED")
+
+
 def test_a_run_is_executed_once(path: Path) -> None:
     with Ledger(path) as one, Ledger(path) as two:
         one.acquire("r")

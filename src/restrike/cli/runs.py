@@ -177,6 +177,7 @@ def watch_run(name: str, ledger: str | None) -> int:
             raise
         finally:
             progress.close()
+        told = _summary(book, book.get(name))  # that it ended may be younger than the rest
     show_one(told)
     return 0 if told["state"] == "COMPLETED" else 1
 

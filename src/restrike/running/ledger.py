@@ -269,7 +269,11 @@ class Ledger:
 
     def state_now(self, run: Run) -> State:
         """The state that the ledger holds, or INTERRUPTED where its process is gone."""
-        return "INTERRUPTED" if run.state in ACTIVE and not self.is_active(run.name) else run.state
+        if run.state not in ACTIVE or self.is_active(run.name):
+            return run.state
+        # How a run ended is written before its lock is given back: maybe since the row was read.
+        state = self.state(run.name)
+        return "INTERRUPTED" if state is None or state in ACTIVE else state
 
     # ── places ───────────────────────────────────────────────────────────────────────────────────────────
 
