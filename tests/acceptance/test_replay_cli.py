@@ -155,6 +155,15 @@ def test_the_plan_as_json() -> None:
     assert plan["command"].startswith("restrike replay jsonl:in --to jsonl:out")
 
 
+def test_the_plan_says_what_of_a_pattern_will_not_do_as_one_may_expect() -> None:
+    source = write("in", map(change, range(3)))
+    pattern = '{"dynamodb": {"NewImage": {"n": {"N": [5]}}}}'
+    warnings = restrike("replay", source, "--to", "jsonl:out", "--pattern", pattern, "--json").json["plan"]["warnings"]
+    (told,) = [each["message"] for each in warnings if each["code"] == "pattern"]
+    assert "--pattern" in told
+    assert "a number is never equal to it" in told
+
+
 def test_the_report_as_json() -> None:
     source = write("in", map(change, range(30)))
     report = done(replay(source, "--batch-size", "7", "--event", "INSERT,MODIFY", run="r"))

@@ -93,12 +93,19 @@ def test_the_command_shows_it(streamless: Table, proxy: Proxy) -> None:
     assert command.restrike("runs", "resume", "k", "--execute", "--json").json["fired"] == 20
 
 
-@pytest.mark.parametrize(("status", "fires"), [("UPDATING", True), ("ENABLING", None)])
-def test_a_destination_that_is_changing_will_do(
-    streamless: Table, proxy: Proxy, status: str, fires: bool | None
-) -> None:
-    proxy.script([kinesis(changes=status)])
-    assert of_kind(planned(streamless, proxy).data, "kinesis")["changes"].fires is fires
+def test_a_destination_that_is_being_changed_will_do(streamless: Table, proxy: Proxy) -> None:
+    proxy.script([kinesis(changes="UPDATING")])
+    assert of_kind(planned(streamless, proxy).data, "kinesis")["changes"].fires is True
+
+
+def test_a_destination_that_is_being_enabled_may_get_nothing(streamless: Table, proxy: Proxy, orders: Table) -> None:
+    proxy.script([kinesis(changes="ENABLING")])
+    with pytest.raises(UsageError, match="still ENABLING: what is written now may reach nobody") as told:
+        planned(streamless, proxy)
+    assert "Wait until it is ACTIVE" in told.value.hint
+    beside_a_stream = planned(orders, proxy).data
+    assert of_kind(beside_a_stream, "kinesis")["changes"].fires is None
+    assert beside_a_stream.change_data_units is None, "nothing of it is sure"
 
 
 @pytest.mark.parametrize(
@@ -184,6 +191,7 @@ def test_pipes_are_named_with_what_their_filters_let_through(orders: Table, monk
             pipe(arn, "open", {"dynamodb": {"NewImage": {"status": {"S": ["open"]}}}}),
             pipe(arn, "inserts", {"eventName": ["INSERT"]}),
             pipe(arn, "stopped", state="STOPPED"),
+            pipe(arn, "stopping", state="STOPPING"),
             pipe(f"{arn}0", "of-another-stream"),
         ]
     ) as stub:
@@ -195,10 +203,13 @@ def test_pipes_are_named_with_what_their_filters_let_through(orders: Table, monk
         "open": ("RUNNING", True),
         "inserts": ("RUNNING", False),
         "stopped": ("STOPPED", False),
+        "stopping": ("STOPPING", None),
     }
+    (unfired,) = [each.message for each in data.warnings if each.code == "consumer-not-fired"]
+    assert unfired.startswith("the pipe inserts takes no MODIFY records of these items")
     assert "its filter passes the MODIFY records of 5 of 5" in seen["open"].why
-    assert (data.readers, data.verify) == ("3 of the 2 that a shard allows", False)
-    assert "3 readers are known already" in data.verify_why
+    assert (data.readers, data.verify) == ("4, and a shard allows 2", False)
+    assert "4 readers are known already" in data.verify_why
     assert "Pipes" not in data.consumers_note
 
 
@@ -300,7 +311,7 @@ def test_a_table_of_this_machine_leads_to_no_question_elsewhere(orders: Table, m
         assert "EventBridge Pipes and OpenSearch Ingestion were not asked" in planned(orders).data.consumers_note
         at(monkeypatch, stub, "OSIS")
         note = planned(orders).data.consumers_note
-    assert "EventBridge Pipes were not asked" in note
+    assert "EventBridge Pipes was not asked" in note
     assert stub.asked == ["ListPipelines"]
 
 

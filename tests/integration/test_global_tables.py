@@ -16,6 +16,7 @@ from tests.acceptance import command
 from tests.integration import tables
 from tests.integration.tables import Table, run_name
 from tests.servers.faults import AccessDenied, Proxy, faulty
+from tests.servers.lambda_api import stub_lambda
 from tests.servers.retold import LOCAL_REGION, global_table
 
 ACCEPT = "--accept-replication-conflicts"
@@ -133,6 +134,17 @@ def test_replication_is_a_reader(orders: Table, proxy: Proxy) -> None:
     assert data.readers == "2 of the 2 that a shard allows (one is the replication, one is this proof)"
     proxy.script([STRONG])
     assert planned(orders, proxy).data.readers == "1 of the 2 that a shard allows (one is this proof)"
+
+
+def test_where_other_readers_cannot_be_seen_replication_is_enough(
+    orders: Table, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stub_lambda(denied=("ListEventSourceMappings",)) as stub:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
+        data = planned(orders, proxy).data
+        assert (data.verify, "could not be looked for" in data.verify_why) == (False, True)
+        proxy.script([])
+        assert planned(orders, proxy).data.verify
 
 
 # ── executing ────────────────────────────────────────────────────────────────────────────────────────────

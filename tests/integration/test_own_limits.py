@@ -272,10 +272,20 @@ def test_autoscaling_that_raises_nothing(
 
 def test_autoscaling_that_may_not_be_asked_leaves_the_plan(scaled: Callable[..., tuple[TouchPlanData, str]]) -> None:
     plan, shown = scaled({"__type": "AccessDeniedException", "message": "no"}, status=400)
-    assert (plan.estimate.wru, plan.estimate.usd) == (40, 0)
+    assert (plan.estimate.wru, plan.estimate.usd) == (40, None)
     (warning,) = warned(plan, "autoscaling-unknown")
     assert "access denied (application-autoscaling:DescribeScalableTargets)" in warning
     assert "paid by the hour" in " ".join(shown.split())
+
+
+def test_an_autoscaling_that_is_silent_is_waited_for_as_long_as_the_plan_waits(
+    provisioned: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(b"", silent=True) as url:
+        monkeypatch.setenv(AUTOSCALING, url)
+        plan = plan_of(provisioned, provisioned.endpoint_url, plan_timeout_s=1.0)
+    assert warned(plan, "autoscaling-unknown")[0].startswith("could not look for autoscaling: no answer within 1 s")
+    assert plan.estimate.usd is None
 
 
 def test_an_autoscaling_that_is_none_leaves_the_plan(scaled: Callable[..., tuple[TouchPlanData, str]]) -> None:

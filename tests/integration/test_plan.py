@@ -315,6 +315,7 @@ def test_what_each_consumer_will_see(orders: Table, monkeypatch: pytest.MonkeyPa
         mapping("either", INSERTS, OPEN),
         mapping("marked", {"dynamodb": {"NewImage": {"restrike": {"S": [{"exists": True}]}}}}),
         mapping("off", state="Disabled"),
+        mapping("ending", state="Disabling"),
     ]
     with stub_lambda(*mappings) as stub:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
@@ -330,13 +331,14 @@ def test_what_each_consumer_will_see(orders: Table, monkeypatch: pytest.MonkeyPa
         "either": True,
         "marked": True,
         "off": False,
+        "ending": None,
     }
     assert "2 of 5 sampled items" in seen["even"][1]
     assert "Disabled" in seen["off"][1]
     unfired = [warning.message for warning in plan.warnings if warning.code == "consumer-not-fired"]
     assert [message.split()[0] for message in unfired] == ["inserts", "shipped"]
-    assert (plan.verify, plan.readers) == (False, "7 of the 2 that a shard allows")
-    assert "7 readers are known already" in plan.verify_why
+    assert (plan.verify, plan.readers) == (False, "8, and a shard allows 2")
+    assert "8 readers are known already" in plan.verify_why
 
 
 def test_a_filter_under_a_key_of_the_customers_is_asked_for(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:

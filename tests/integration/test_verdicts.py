@@ -22,6 +22,7 @@ from tests.integration.safety import Item, Table, hurry, key_text, ledger_path, 
 from tests.integration.tables import run_name
 from tests.servers.faults import AccessDenied as Denied
 from tests.servers.faults import (
+    Altered,
     Body,
     ErrorAfterApply,
     Fault,
@@ -308,6 +309,20 @@ def test_after_a_lost_answer_a_refusal_without_its_item_is_not_called_gone(scene
     assert len(unread) == report.failed
     assert all("without an answer may have been carried out" in message for message in unread)
     assert any("dynamodb:BatchGetItem" in note for note in report.notes) == bool(unread)
+
+
+def test_an_item_without_attributes_is_none(scene: Scene) -> None:
+    """Where a batch returns an empty one for what is not there."""
+
+    def emptied(answer: Body) -> None:
+        for error in (each["Error"] for each in answer["Responses"] if "Error" in each):
+            error["Item"] = {}
+
+    items = scene.table.fill(5)
+    plan = scene.plan(marker="seen", verify=False)
+    meanwhile = Meanwhile(lambda: scene.delete(items[:2]))
+    scene.proxy.script([meanwhile.fault, Altered("BatchExecuteStatement", change=emptied)])
+    assert told(plan.execute()) == {"fired": 3, "gone": 2}
 
 
 def test_what_could_not_be_read_takes_no_outcome_of_another_item(scene: Scene) -> None:

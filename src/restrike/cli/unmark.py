@@ -29,7 +29,8 @@ def command(table: str, execute: bool, as_json: bool, **values: Any) -> int:
     """Take a run's name off the items that bear it; the stream fires once more for each.
 
     Of the items that the run had touched, where no others are chosen. Prints the plan and changes nothing, unless
-    --execute is given.
+    --execute is given. On a global table with eventual consistency a write can undo one of another Region, and has to
+    be accepted.
     """
     from restrike.cli.carrying import carry_out
     from restrike.cli.render.unmark import LOOK

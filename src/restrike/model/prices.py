@@ -106,7 +106,7 @@ def given_prices(text: str | None) -> dict[str, float]:
         if name in found:
             raise UsageError(f"--price gives {name} twice", _HINT)
         try:
-            usd = float(value)
+            usd = math.nan if "_" in value else float(value)  # Python's 1_0 is nobody's price
         except ValueError:
             usd = math.nan
         if not 0 <= usd < math.inf:
@@ -117,4 +117,7 @@ def given_prices(text: str | None) -> dict[str, float]:
     return found
 
 
-_HINT = f"USD per million units, as in --price write=0.625,read=0.125. There are {', '.join(NAMES)}."
+_HINT = (
+    f"USD per million units, as in --price write=0.625,read=0.125; RESTRIKE_PRICE is the same. There are "
+    f"{', '.join(NAMES)}."
+)

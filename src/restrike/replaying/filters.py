@@ -116,6 +116,11 @@ class RecordFilter:
         """Of the patterns, what no record had so far; looked for in the first LOOKED_AT of those that do not match."""
         self._looked_at = 0
 
+    @property
+    def notes(self) -> list[str]:
+        """What of the patterns will not do as a reader may expect."""
+        return [f"{name}: {note}" for name, criteria in self._criteria for note in criteria.notes]
+
     def passes(self, record: Record) -> bool:
         """Whether all that was asked for holds. SourceLacks and UsageError where that cannot be told."""
         self.seen += 1

@@ -280,6 +280,7 @@ async def _look(
         warnings.append(PlanWarning("nothing-found", f"nothing will be delivered: {found.nothing}"))
     if known is not None and known.verb == VERB.name and not done_before:
         warnings += [PlanWarning("lost", text) for text in losses(ledger, known, VERB.left(known))]
+    warnings += [PlanWarning("pattern", note) for note in filter_of(resolved).notes]
     warnings += warned.of_source(info, longest_s)
     if source.fidelity == "net":
         warnings += warned.of_filters_on_net(resolved.filters.pattern, resolved.filters.where, resolved.criteria)

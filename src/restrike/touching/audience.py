@@ -6,8 +6,6 @@ What may not be asked, or does not answer, is a sentence in the plan with the pe
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,27 +13,32 @@ import msgspec
 
 from restrike.aws import dynamodb, pipelines
 from restrike.aws.session import Aws
-from restrike.errors import AccessDenied, AwsError
+from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model import cost
 from restrike.model.numbers import counted
-from restrike.model.plan import Consumer
+from restrike.model.plan import Consumer, PlanWarning
 from restrike.model.table import TableInfo
+from restrike.touching.beside import in_time
 from restrike.touching.consumers import what_filters_pass
 
 UNKNOWN_OPERATION = "UnknownOperationException"
 """What DynamoDB Local says: where nobody knows of destinations there are none."""
 MAX_EXAMINED = 50
 """Pipes and pipelines that are looked into, one call each."""
-_RECEIVING = ("ACTIVE", "ENABLING", "UPDATING")
+_RECEIVING = ("ACTIVE", "UPDATING")
 _RUNNING = ("RUNNING", "STARTING", "UPDATING", "CREATING", "ACTIVE")
+_AT_REST = ("STOPPED", "CREATE_FAILED", "START_FAILED", "DELETING", "DELETED")
+"""In any other state, as STOPPING or UPDATE_FAILED, a pipe or pipeline may still run, and read."""
 
 
 class Audience(msgspec.Struct, frozen=True):
-    """Those that are known, what could not be seen (a sentence each), and how many of them read the table's stream."""
+    """Those that are known, what could not be seen (a sentence each), how many of them may read the table's stream, and
+    what to know before one goes on."""
 
     known: tuple[Consumer, ...] = ()
     notes: tuple[str, ...] = ()
     readers: int = 0
+    warnings: tuple[PlanWarning, ...] = ()
 
 
 class Destinations(msgspec.Struct, frozen=True):
@@ -48,6 +51,11 @@ class Destinations(msgspec.Struct, frozen=True):
     def receiving(self) -> int:
         """How many of them get what is written now."""
         return sum(each.state in _RECEIVING for each in self.known)
+
+    @property
+    def enabling(self) -> bool:
+        """Whether there is one that will get them some time."""
+        return any(each.state == "ENABLING" for each in self.known)
 
     def units(self, table: TableInfo, count: int | None, limit: int | None) -> float | None:
         """The change data capture units of touching so many; None where nobody receives, or the count is unknown."""
@@ -93,7 +101,8 @@ async def audience_of(
     unasked = [name for name, (service, _) in looks.items() if not aws.may_ask(service)]
     notes: list[str] = []
     if unasked:
-        notes.append(f"{' and '.join(unasked)} were not asked: DynamoDB is at {endpoint}.")
+        were = "was" if len(unasked) == 1 else "were"
+        notes.append(f"{' and '.join(unasked)} {were} not asked: DynamoDB is at {endpoint}.")
     asking = []
     for name, (service, look) in looks.items():
         if name in unasked:
@@ -108,15 +117,17 @@ async def audience_of(
         tuple(consumer for each in found for consumer in each.known),
         tuple(note for each in found for note in each.notes),
         sum(each.readers for each in found),
+        tuple(warning for each in found for warning in each.warnings),
     )
 
 
 def _pipes(aws: Aws, stream_arn: str, touched: Sequence[Mapping[str, Any]]) -> Audience:
     try:
         listed = pipelines.pipes(aws, stream_arn)
-    except AwsError as error:
+    except (AwsError, UsageError) as error:
         return Audience(notes=(f"{_why_not('EventBridge Pipes', 'pipes:ListPipes', error)}.",))
     known: list[Consumer] = []
+    warnings: list[PlanWarning] = []
     unseen = ""
     for number, pipe in enumerate(listed):
         name, state = str(pipe.get("Name", "?")), str(pipe.get("CurrentState", "unknown"))
@@ -125,19 +136,31 @@ def _pipes(aws: Aws, stream_arn: str, touched: Sequence[Mapping[str, Any]]) -> A
         if not unseen and number < MAX_EXAMINED:
             try:
                 fires, why = what_filters_pass(pipelines.pipe_filters(aws, name), touched)
-            except AwsError as error:
+            except (AwsError, UsageError) as error:
                 unseen = f"{_why_not('filters of EventBridge Pipes', 'pipes:DescribePipe', error)}."
-        if state not in _RUNNING:
-            fires, why = False, f"this pipe is {state}: it sees the records when it runs again within 24 h"
+        if fires is False:
+            text = f"the pipe {name} takes no MODIFY records of these items: touch cannot fire it again."
+            warnings.append(PlanWarning("consumer-not-fired", text))
+        else:
+            fires, why = _running("pipe", state) or (fires, why)
         known.append(Consumer(name, "pipe", state, fires, why))
-    readers = sum(each.state in _RUNNING for each in known)
-    return Audience(tuple(known), (unseen,) if unseen else (), readers)
+    readers = sum(each.state not in _AT_REST for each in known)
+    return Audience(tuple(known), (unseen,) if unseen else (), readers, tuple(warnings))
+
+
+def _running(what: str, state: str) -> tuple[bool | None, str] | None:
+    """What one that does not run will see; None of one that runs."""
+    if state in _RUNNING:
+        return None
+    if state in _AT_REST:
+        return False, f"this {what} is {state}: it sees the records when it runs again within 24 h"
+    return None, f"this {what} is {state}, and may still run"
 
 
 def _ingestion(aws: Aws, table: TableInfo) -> Audience:
     try:
         listed = pipelines.ingestion_pipelines(aws)
-    except AwsError as error:
+    except (AwsError, UsageError) as error:
         return Audience(notes=(f"{_why_not('OpenSearch Ingestion', 'osis:ListPipelines', error)}.",))
     known: list[Consumer] = []
     notes: tuple[str, ...] = ()
@@ -150,49 +173,29 @@ def _ingestion(aws: Aws, table: TableInfo) -> Audience:
             break
         try:
             configuration = pipelines.ingestion_configuration(aws, name)
-        except AwsError as error:
+        except (AwsError, UsageError) as error:
             notes = (f"{unread}. {_why_not('what they read', 'osis:GetPipeline', error)}.",)
             break
         if not pipelines.names_table(configuration, table.arn):
             continue
-        fires, why = True, "its configuration names the table, and has a stream part"
+        fires: bool | None = True
+        why = "its configuration names the table, and has a stream part"
         if not pipelines.reads_streams(configuration):
             fires, why = False, "its configuration names the table, and no stream: it loads an export"
-        elif state not in _RUNNING:
-            fires, why = False, f"this pipeline is {state}: it sees the records when it runs again within 24 h"
         else:
-            readers += 1
+            fires, why = _running("pipeline", state) or (fires, why)
+            readers += state not in _AT_REST
         known.append(Consumer(name, "ingestion", state, fires, why))
     return Audience(tuple(known), notes, readers)
 
 
-def _why_not(what: str, permission: str, error: AwsError) -> str:
+def _why_not(what: str, permission: str, error: AwsError | UsageError) -> str:
     why = f"access denied ({permission})" if isinstance(error, AccessDenied) else error.message
     return f"Could not look for {what}: {why}"
 
 
 async def _in_time(name: str, look: Callable[[], Audience], timeout_s: float) -> Audience:
-    """What `look` finds in a thread of its own; one that is late ends with the process, and nobody waits for it."""
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[Audience] = loop.create_future()
-
-    def tell(audience: Audience | None, failure: Exception | None) -> None:
-        if failure is not None and not found.done():
-            found.set_exception(failure)
-        elif audience is not None and not found.done():
-            found.set_result(audience)
-
-    def looking() -> None:
-        audience, failure = None, None
-        try:
-            audience = look()
-        except Exception as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the plan is made, and its loop closed
-            loop.call_soon_threadsafe(tell, audience, failure)
-
-    threading.Thread(target=looking, daemon=True).start()
     try:
-        return await asyncio.wait_for(found, timeout_s)
+        return await in_time(look, timeout_s)
     except TimeoutError:
         return Audience(notes=(f"{name} did not answer within {timeout_s:g} s.",))

@@ -40,11 +40,13 @@ class Consumers(msgspec.Struct, frozen=True):
     known: tuple[Consumer, ...]
     note: str
     warnings: tuple[PlanWarning, ...] = ()
+    unseen: bool = False
+    """Lambda was asked, and did not tell."""
 
     @property
-    def enabled(self) -> int:
+    def reading(self) -> int:
         """How many of them read the stream now."""
-        return sum(consumer.state == "Enabled" for consumer in self.known)
+        return sum(consumer.state in ("Enabled", "Disabling") for consumer in self.known)
 
 
 def consumers_of(aws: Aws, table: TableInfo, touched: Sequence[Mapping[str, Any]], endpoint: str) -> Consumers:
@@ -57,9 +59,9 @@ def consumers_of(aws: Aws, table: TableInfo, touched: Sequence[Mapping[str, Any]
         mappings = lambda_.event_source_mappings(aws, table.stream_arn)
     except AccessDenied:
         why = "Could not look for Lambda functions: access denied (lambda:ListEventSourceMappings)."
-        return Consumers((), f"{why} {_ELSEWHERE}")
+        return Consumers((), f"{why} {_ELSEWHERE}", unseen=True)
     except AwsError as error:
-        return Consumers((), f"Could not look for Lambda functions: {error.message}. {_ELSEWHERE}")
+        return Consumers((), f"Could not look for Lambda functions: {error.message}. {_ELSEWHERE}", unseen=True)
     found: list[Consumer] = []
     warnings: list[PlanWarning] = []
     for mapping in mappings:
@@ -69,6 +71,8 @@ def consumers_of(aws: Aws, table: TableInfo, touched: Sequence[Mapping[str, Any]
         if fires is False:
             text = f"{name} takes no MODIFY records of these items: touch cannot fire it again; replay can."
             warnings.append(PlanWarning("consumer-not-fired", text))
+        elif state == "Disabling":
+            fires, why = None, "its event source mapping is being disabled: it may hand over one more batch"
         elif state not in _DELIVERING:
             fires, why = False, f"its event source mapping is {state}: it sees the records when it is enabled in 24 h"
         found.append(Consumer(f"{name} (mapping {mapping.get('UUID', '?')})", "lambda", state, fires, why))

@@ -8,7 +8,7 @@ import msgspec
 
 from restrike.aws.autoscaling import PERMISSION, SERVICE, Scaling, scaling_of
 from restrike.aws.session import Aws
-from restrike.errors import AccessDenied, AwsError
+from restrike.errors import AccessDenied, AwsError, RestrikeError, UsageError
 from restrike.model import cost
 from restrike.model.capacity import Capacity, capacity_of, seconds_on_one_partition
 from restrike.model.numbers import figure
@@ -16,7 +16,9 @@ from restrike.model.plan import Estimate, PlanWarning
 from restrike.model.prices import Prices, given_prices
 from restrike.model.selection import KeyList, KeyQuery, Scan, Selection
 from restrike.model.table import TableInfo
+from restrike.running.flags import PLAN_TIMEOUT_S
 from restrike.selecting.count import Count
+from restrike.touching.beside import in_time
 from restrike.touching.pace import PaceOptions
 from restrike.touching.request import TouchRequest
 
@@ -48,7 +50,7 @@ class Reckoning:
         self._capacity: Capacity = capacity_of(table, request.attribute)
         self._prices = Prices(aws.region, table.table_class, given_prices(request.price))
 
-    def of(self, counted: Count, change_data_units: float | None) -> Reckoned:
+    async def of(self, counted: Count, change_data_units: float | None) -> Reckoned:
         """What it takes to touch as many as were counted, with that many change data capture units."""
         items = counted.items.count
         if items is not None and self._request.limit is not None:
@@ -56,11 +58,11 @@ class Reckoning:
         one = None
         if items and self._is_one_partition():
             one = seconds_on_one_partition(items, self.wcu_per_item)
-        scaling, doubts = self._scaling()
+        scaling, doubts = await self._scaling()
         warnings = [*self._crowding(counted), *doubts, *self._indexes()]
         if scaling:
             warnings.append(PlanWarning("autoscaling", self._raised(scaling)))
-        estimate = self._estimate(items, counted.rru, one, scaled=bool(scaling))
+        estimate = self._estimate(items, counted.rru, one, scaled=bool(scaling or doubts))
         sent = None if change_data_units is None else self._prices.usd("change-data", change_data_units)
         if sent is not None and estimate.usd is not None:
             estimate = msgspec.structs.replace(estimate, usd=round(estimate.usd + sent, 6))
@@ -148,14 +150,17 @@ class Reckoning:
 
     # ── autoscaling ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _scaling(self) -> tuple[tuple[Scaling, ...], list[PlanWarning]]:
+    async def _scaling(self) -> tuple[tuple[Scaling, ...], list[PlanWarning]]:
         """What autoscaling may raise of what is written or read, and a warning where it cannot be known."""
         if self._table.on_demand or not self._aws.may_ask(SERVICE):
             return (), []
+        timeout_s = self._request.plan_timeout_s or PLAN_TIMEOUT_S
         try:
-            every = scaling_of(self._aws, self._table)
-        except AwsError as error:
-            why = f"access denied ({PERMISSION})" if isinstance(error, AccessDenied) else error.message
+            every = await in_time(lambda: scaling_of(self._aws, self._table), timeout_s)
+        except (AwsError, UsageError, TimeoutError) as error:
+            why = error.message if isinstance(error, RestrikeError) else f"no answer within {timeout_s:g} s"
+            if isinstance(error, AccessDenied):
+                why = f"access denied ({PERMISSION})"
             text = f"could not look for autoscaling: {why}. Where there is some, what it raises is paid by the hour."
             return (), [PlanWarning("autoscaling-unknown", text)]
         return tuple(each for each in every if self._now(each) is not None), []

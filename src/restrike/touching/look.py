@@ -82,13 +82,13 @@ class Look:
         self.table = table = conflicts.as_items_tell(self.table, items.values())
         counted = await count(self._wire, table, selection)
         consumers, audience = await self._consumers(list(items.values())[:EXAMINED_ITEMS])
-        readers = consumers.enabled + audience.readers + table.replicates_eventually
-        verify_why = await self._settle_proof(readers)
+        readers = consumers.reading + audience.readers + table.replicates_eventually
+        verify_why = await self._settle_proof(readers, unseen=consumers.unseen)
         already = sum(item.get(request.attribute) == self._mine for item in items.values())
         others = self._others(items)
         self._warn_of_table(counted.items)
         units = self._destinations.units(table, counted.items.count, request.limit)
-        reckoned = self._reckoning.of(counted, units)
+        reckoned = await self._reckoning.of(counted, units)
         self._warnings += reckoned.warnings
         return TouchPlanData(
             run=self._run,
@@ -226,10 +226,10 @@ class Look:
         await asyncio.sleep(0)  # so that it asks while Lambda is asked
         found = await asyncio.to_thread(consumers_of, aws, table, touched, self._wire.url)
         audience = await beside
-        self._warnings += found.warnings
+        self._warnings += (*found.warnings, *audience.warnings)
         return found, msgspec.structs.replace(audience, notes=tuple(filter(None, (unknown, *audience.notes))))
 
-    async def _settle_proof(self, readers: int) -> str:
+    async def _settle_proof(self, readers: int, *, unseen: bool) -> str:
         """Whether the stream is read for proof, by default where a further reader cannot hurt; returns why."""
         if self.table.stream_arn is None:
             if self._request.verify or self._request.verify_timeout_s is not None:
@@ -249,6 +249,8 @@ class Look:
         if readers > SAFE_READERS:
             which = " (one is the replication)" if self.table.replicates_eventually else ""
             return f"{readers} readers are known already{which}, and a shard allows 2; --verify reads all the same"
+        if unseen and self.table.replicates_eventually:
+            return "the replication reads, and who else does could not be looked for; --verify reads all the same"
         try:
             await self._try_stream()
         except AccessDenied as error:
@@ -268,7 +270,10 @@ class Look:
             return ""
         ours = ["the replication"] * self.table.replicates_eventually + ["this proof"] * self.verify
         told = f" ({', '.join(f'one is {each}' for each in ours)})" if ours else ""
-        return f"{readers + self.verify} of the {streams.READERS_PER_SHARD} that a shard allows{told}"
+        every, most = readers + self.verify, streams.READERS_PER_SHARD
+        if every > most:
+            return f"{every}, and a shard allows {most}{told}"
+        return f"{every} of the {most} that a shard allows{told}"
 
     # ── warnings ─────────────────────────────────────────────────────────────────────────────────────────
 

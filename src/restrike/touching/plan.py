@@ -251,6 +251,13 @@ def plan(request: TouchRequest, *, known: Asked | None = None) -> TouchPlan:
 def _check_table(request: TouchRequest, table: TableInfo, destinations: Destinations) -> None:
     if table.stream_arn is None and not destinations.receiving:
         seen = f", as far as can be seen. {destinations.unknown}" if destinations.unknown else ""
+        if destinations.enabling:
+            raise UsageError(
+                f"table {table.name} has no stream, and its Kinesis destination is still ENABLING: what is written now "
+                "may reach nobody",
+                "Wait until it is ACTIVE: aws dynamodb describe-kinesis-streaming-destination --table-name "
+                f"{table.name}",
+            )
         raise UsageError(
             f"table {table.name} has no stream: nothing would fire{seen}",
             "Switch it on: aws dynamodb update-table --table-name "

@@ -237,9 +237,9 @@ class Update:
                 error.code, error.message = UNKNOWN_CODE, f"refused, and it could not be read why: {problem.message}"
             return
         for key, (_, error) in zip(keys, blind, strict=True):
-            if key in found:
-                value = found[key]
-                error.item = {} if value is None else {self._attribute: value}
+            # An item without attributes, which a batch may return for none, is none.
+            value = found.get(key)
+            error.item = None if key not in found else {} if value is None else {self._attribute: value}
 
     async def _execute(self, statements: Sequence[bytes]) -> tuple[list[StatementAnswer], float | None]:
         if self._api == "partiql":
