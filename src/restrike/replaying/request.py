@@ -99,7 +99,7 @@ FLAGS = (
     Flag("--ignore-attributes", "Not compared for --if-superseded; with commas.", "deliver", metavar="NAMES"),
     Flag(
         "--event-id",
-        "fresh: for consumers that drop what they have seen.",
+        "fresh: for consumers that drop what they know.",
         "deliver",
         "choice",
         choices=("keep", "fresh"),

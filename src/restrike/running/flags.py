@@ -19,7 +19,7 @@ EXPECT_ACCOUNT = Flag(
 PLAN_TIMEOUT_S = 30.0
 PLAN_TIMEOUT = Flag(
     "--plan-timeout",
-    "How long the plan waits for one service, or counts.",
+    "How long a plan waits for a service, or counts.",
     "run",
     "number",
     metavar="S",
@@ -28,7 +28,7 @@ PLAN_TIMEOUT = Flag(
 )
 PRICE = Flag(
     "--price",
-    "USD per million units, where yours differ.",
+    "USD a million units.",
     "pace",
     metavar="NAME=USD,NAME=USD",
     default="as listed",
