@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from restrike.api import capture, export, records, replay, resume, runs, touch, unmark
+from restrike.api import capture, export, records, redrive, replay, resume, runs, touch, unmark
 
 if TYPE_CHECKING:
     from restrike.capturing.plan import CapturePlan
@@ -26,10 +26,20 @@ if TYPE_CHECKING:
     from restrike.exporting.plan import ExportPlan
     from restrike.exporting.request import ExportRequest
     from restrike.model.record import Record
-    from restrike.model.report import CaptureReport, ExportReport, ReplayReport, TouchReport
+    from restrike.model.report import (
+        CaptureReport,
+        ExportReport,
+        RedriveReport,
+        ReplayReport,
+        RescueReport,
+        TouchReport,
+    )
     from restrike.replaying.counts import ReplayProgress
     from restrike.replaying.filters import FilterRequest
     from restrike.replaying.plan import ReplayPlan
+    from restrike.replaying.redriving.from_queue import QueuePlan
+    from restrike.replaying.redriving.plan import RedrivePlan
+    from restrike.replaying.redriving.rescue import RescuePlan
     from restrike.replaying.request import ReplayRequest
     from restrike.running.run import Run
     from restrike.running.stop import Stop
@@ -50,11 +60,16 @@ __all__ = [
     "ExportReport",
     "ExportRequest",
     "FilterRequest",
+    "QueuePlan",
     "Record",
+    "RedrivePlan",
+    "RedriveReport",
     "ReplayPlan",
     "ReplayProgress",
     "ReplayReport",
     "ReplayRequest",
+    "RescuePlan",
+    "RescueReport",
     "RestrikeError",
     "Run",
     "SelectionRequest",
@@ -69,6 +84,7 @@ __all__ = [
     "capture",
     "export",
     "records",
+    "redrive",
     "replay",
     "resume",
     "runs",
@@ -88,11 +104,16 @@ _WHERE = {
     "ExportReport": ("restrike.model.report", "ExportReport"),
     "ExportRequest": ("restrike.exporting.request", "ExportRequest"),
     "FilterRequest": ("restrike.replaying.filters", "FilterRequest"),
+    "QueuePlan": ("restrike.replaying.redriving.from_queue", "QueuePlan"),
     "Record": ("restrike.model.record", "Record"),
+    "RedrivePlan": ("restrike.replaying.redriving.plan", "RedrivePlan"),
+    "RedriveReport": ("restrike.model.report", "RedriveReport"),
     "ReplayPlan": ("restrike.replaying.plan", "ReplayPlan"),
     "ReplayProgress": ("restrike.replaying.counts", "ReplayProgress"),
     "ReplayReport": ("restrike.model.report", "ReplayReport"),
     "ReplayRequest": ("restrike.replaying.request", "ReplayRequest"),
+    "RescuePlan": ("restrike.replaying.redriving.rescue", "RescuePlan"),
+    "RescueReport": ("restrike.model.report", "RescueReport"),
     "RestrikeError": ("restrike.errors", "RestrikeError"),
     "Run": ("restrike.running.run", "Run"),
     "SelectionRequest": ("restrike.selecting.request", "SelectionRequest"),

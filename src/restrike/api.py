@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from restrike.model.flags import Flag
     from restrike.model.record import Record
     from restrike.replaying.plan import ReplayPlan
+    from restrike.replaying.redriving.from_queue import QueuePlan
+    from restrike.replaying.redriving.plan import RedrivePlan
+    from restrike.replaying.redriving.rescue import RescuePlan
     from restrike.running.run import Run
     from restrike.touching.plan import TouchPlan
 
@@ -141,6 +144,7 @@ def replay(
     leave_out: str | None = None,
     verify_first: bool = False,
     follow: bool = False,
+    archive: str | None = None,
     since: str | None = None,
     until: str | None = None,
     last: str | None = None,
@@ -194,6 +198,58 @@ def replay(
     )
 
 
+def redrive(
+    failures: str,
+    to: str | None = None,
+    *,
+    archive: str | None = None,
+    rescue: str | None = None,
+    keep: bool = False,
+    delete_objects: bool = False,
+    if_superseded: Literal["send", "skip"] | None = None,
+    ignore_attributes: str | None = None,
+    allow_gaps: bool = False,
+    batch_size: int | None = None,
+    max_payload: int | None = None,
+    retries: int | None = None,
+    bisect: bool | None = None,
+    report_batch_item_failures: bool | None = None,
+    max_age_s: float | None = None,
+    parallel: int | None = None,
+    rate: float | None = None,
+    max_failures: int | None = None,
+    max_failures_in_a_row: int | None = None,
+    on_failure: str | None = None,
+    event_id: Literal["keep", "fresh"] | None = None,
+    events: bool = False,
+    timeout_s: float | None = None,
+    price: str | None = None,
+    run: str | None = None,
+    plan_timeout_s: float | None = None,
+    ledger: str | PathLike[str] | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+) -> RedrivePlan | QueuePlan | RescuePlan:
+    """Plans to hand what a mapping gave up to its consumer once more; `plan.execute()` does it and returns a
+    RedriveReport. With `rescue` it plans to write the records down, and `to` is left out."""
+    values = locals()
+    from restrike import targets
+    from restrike.replaying.redriving.asked import plan_of
+    from restrike.replaying.redriving.request import ARCHIVE, DELIVERY, OWN, RedriveRequest
+    from restrike.replaying.request import ReplayRequest
+
+    asked = ReplayRequest(
+        source=failures,
+        to=to or "",
+        source_options=_given((ARCHIVE,), values),
+        target_options=_given(targets.flags(), values),
+        aws=_aws(values),
+        **_given(DELIVERY, values),
+    )
+    return plan_of(RedriveRequest(asked, **_given(OWN, values)))
+
+
 def records(
     source: str,
     *,
@@ -216,6 +272,7 @@ def records(
     leave_out: str | None = None,
     verify_first: bool = False,
     follow: bool = False,
+    archive: str | None = None,
     since: str | None = None,
     until: str | None = None,
     last: str | None = None,
@@ -328,7 +385,7 @@ def resume(
     profile: str | None = None,
     force: bool = False,
     accept_replication_conflicts: bool = False,
-) -> TouchPlan | ReplayPlan | CapturePlan | ExportPlan:
+) -> TouchPlan | ReplayPlan | RedrivePlan | CapturePlan | ExportPlan:
     """The plan that goes on with a run as it was planned, but for what is given here; `plan.execute()` carries it out.
 
     UsageError where the run is complete, where its verb has no such setting, or where this restrike does not know it.

@@ -15,6 +15,7 @@ PACKAGES = {
     "touch": "restrike.touching",
     "unmark": "restrike.touching.unmarking",
     "replay": "restrike.replaying",
+    "redrive": "restrike.replaying.redriving",
     "capture": "restrike.capturing",
     "export": "restrike.exporting",
 }

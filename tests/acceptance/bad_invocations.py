@@ -1,9 +1,10 @@
 """What is refused: verb, words, exit code, and what the message must say. `test_bad_invocations` makes the ground.
 
 On it stand the tables `orders` (the demo's, with a stream), `plain` (no stream) and `numbers` (pk: N, sk: B); the files
-`records.jsonl`, `broken.jsonl`, `text.txt`, `full.jsonl`, `keys.jsonl`, `short.csv`, `bad-keys.jsonl`, `pattern.json`,
-`app.py` (with `main`), `broken.py`; the folders `folder`, `kept`, an archive of `orders`, and `exported`, an export and
-one that is not finished; and a ledger with the runs `done` (a touch) and `sent` (a replay), both complete.
+`records.jsonl`, `given-up.jsonl`, `broken.jsonl`, `text.txt`, `full.jsonl`, `keys.jsonl`, `short.csv`,
+`bad-keys.jsonl`, `pattern.json`, `app.py` (with `main`), `broken.py`; the folders `folder`, `kept`, an archive of
+`orders`, and `exported`, an export and one that is not finished; and a ledger with the runs `done` (a touch) and `sent`
+(a replay), both complete.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ NO_VERB: list[Row] = [
     ("-x", 2, "No such option '-x'"),
     ("--region us-east-1 touch orders", 2, "No such option '--region'"),
     ("run list", 2, "There is no verb 'run'. Did you mean runs?"),
-    ("archives ls kept", 2, "Did you mean archive?"),
+    ("archives ls kept", 2, "Did you mean archive or redrive?"),
     ("record stream:orders", 2, "Did you mean records or export?"),
 ]
 
@@ -475,8 +476,47 @@ REPLAY: list[Row] = [
     ("jsonl:records.jsonl --to jsonl:new.jsonl --plan-timeout -1", 2, "--plan-timeout -1 is no number from 0.1 on"),
     ("jsonl:records.jsonl", 2, "no target is named"),
     ("jsonl:records.jsonl --execute", 2, "no target is named"),
+    ("failures: --to jsonl:new.jsonl", 2, "'failures:' is no source"),
+    ("failures:nowhere --to jsonl:new.jsonl", 2, "nowhere is not there"),
+    ("failures:folder --to jsonl:new.jsonl", 2, "there are no messages in"),
+    ("failures:sqs://queue --to jsonl:new.jsonl", 2, "messages are not taken out of a queue"),
+    ("failures:s3:b/p --to jsonl:new.jsonl", 2, "Write failures:s3://b/p."),
+    ("failures:s3://b/p --to jsonl:new.jsonl", 2, "and s3: would write to a bucket"),
+    ("failures:text.txt --archive nowhere --to jsonl:new.jsonl", 2, "nowhere is not there"),
+    ("failures:text.txt --archive jsonl:text.txt --to jsonl:new.jsonl", 2, "is no rescue: line 1"),
+    ("jsonl:records.jsonl --archive kept --to jsonl:new.jsonl", 2, "has no use for --archive"),
     ("stream:orders --follow --if-superseded skip --to jsonl:new.jsonl", 2, "one that is followed has no end"),
     ("jsonl:records.jsonl --to jsonl:new.jsonl --to jsonl:other.jsonl", 2, "--to is given twice"),
+]
+
+REDRIVE: list[Row] = [
+    ("", 2, "Missing argument 'FAILURES'"),
+    ("given-up.jsonl", 2, "no target is named"),
+    ("nowhere --to jsonl:new.jsonl", 2, "nowhere is not there"),
+    ("folder --to jsonl:new.jsonl", 2, "there are no messages in"),
+    ("given-up.jsonl --to nowhere", 2, "'nowhere' is no target"),
+    ("given-up.jsonl --to original --timeout 3", 2, "has no use for --timeout"),
+    ("given-up.jsonl --to jsonl:new.jsonl --execute", 2, "the mapping went on after it had given up"),
+    ("given-up.jsonl --to original --if-superseded send --execute", 2, "no message has a consumer"),
+    ("given-up.jsonl --to jsonl:new.jsonl --if-superseded maybe", 2, "'maybe' is not one of"),
+    ("given-up.jsonl --to jsonl:new.jsonl --limit 5", 2, "No such option '--limit'"),
+    ("given-up.jsonl --to jsonl:new.jsonl --retries -1", 2, "--retries -1 is no number from 0 on"),
+    ("given-up.jsonl --to jsonl:new.jsonl --run sent --if-superseded send", 2, "run sent exists and is another"),
+    ("given-up.jsonl --to jsonl:new.jsonl --rescue jsonl:other.jsonl", 2, "--rescue delivers nothing"),
+    ("given-up.jsonl --rescue other.jsonl", 2, "--rescue 'other.jsonl' is no file"),
+    ("given-up.jsonl --rescue jsonl:records.jsonl", 2, "records.jsonl is there already"),
+    ("given-up.jsonl --rescue jsonl:nowhere/other.jsonl", 2, "its folder is not there"),
+    ("given-up.jsonl --rescue jsonl:other.jsonl --archive nowhere", 2, "nowhere is not there"),
+    ("sqs://queue --to original", 2, "and the queue would be one of an AWS account"),
+    ("arn:aws:sqs:us-east-1:000000000000:queue --to original", 2, "and the queue would be one of an AWS account"),
+    ("https://sqs.us-east-1.amazonaws.com/0/queue --to original", 2, "and the queue would be one of an AWS account"),
+    ("sqs://queue", 2, "no target is named"),
+    ("sqs://queue --rescue jsonl:records.jsonl", 2, "records.jsonl is there already"),
+    ("sqs://queue --rescue jsonl:new.jsonl", 2, "and the queue would be one of an AWS account"),
+    ("sqs://queue --to original --delete-objects", 2, "--delete-objects is for objects in S3"),
+    ("given-up.jsonl --to jsonl:new.jsonl --keep", 2, "--keep is for messages of a queue"),
+    ("s3:b/p --to original", 2, "Write failures:s3://b/p."),
+    ("s3://b/p --to original", 2, "and s3: would write to a bucket"),
 ]
 
 CAPTURE: list[Row] = [
@@ -662,6 +702,7 @@ def _all() -> Iterator[Bad]:
         "touch": TOUCH,
         "unmark": UNMARK,
         "replay": REPLAY,
+        "redrive": REDRIVE,
         "records": [*SOURCES, *RECORDS],
         "capture": CAPTURE,
         "export": EXPORT,

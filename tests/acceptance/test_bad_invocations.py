@@ -21,6 +21,7 @@ from restrike.cli.options import FlagOption, VerbCommand
 from restrike.local import demo
 from tests import exported
 from tests.acceptance.bad_invocations import INVOCATIONS, Bad
+from tests.failure_messages import message
 from tests.integration import tables
 from tests.unit.test_cli_options import ALL
 
@@ -48,8 +49,12 @@ def record(number: int) -> str:
     )
 
 
+STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/orders/stream/2021-01-22T00:00:00.000"
 FILES = {
     "records.jsonl": "".join(f"{record(number)}\n" for number in range(1, 4)),
+    "given-up.jsonl": json.dumps(
+        message([json.loads(record(1))], shard="shardId-1", stream_arn=STREAM, payload=True),
+    ),
     "broken.jsonl": '{"customer_id": {"S": "c"\n',
     "text.txt": "Dear Sir or Madam,\nplease find enclosed\n" * 10,
     "full.jsonl": "{}\n",

@@ -53,7 +53,7 @@ def in_bash(line: str, **environment: str) -> list[str]:
 
 
 def test_verbs_flags_and_choices() -> None:
-    assert offered("restrike re") == ["replay", "records"]
+    assert offered("restrike re") == ["replay", "redrive", "records"]
     assert offered("restrike runs re") == ["resume"]
     assert offered("restrike touch --exp") == [
         "--expression-attribute-names",
@@ -63,7 +63,7 @@ def test_verbs_flags_and_choices() -> None:
     assert offered("restrike touch t --no-v") == ["--no-verify"]
     assert offered("restrike touch t --api ") == ["partiql", "update-item"]
     assert offered("restrike completion ") == ["bash", "zsh", "fish"]
-    assert offered("restrike replay ") == ["stream:", "table:", "archive:", "export:", "jsonl:"]
+    assert offered("restrike replay ") == ["stream:", "table:", "archive:", "export:", "jsonl:", "failures:"]
     assert offered("restrike replay stream:t --to l") == ["lambda:"]
 
 
@@ -124,7 +124,7 @@ def test_a_ledger_that_is_none_offers_nothing(tmp_path: Path) -> None:
 
 
 def test_bash_completes(tmp_path: Path) -> None:
-    assert in_bash("restrike re") == ["replay", "records"]
+    assert in_bash("restrike re") == ["replay", "redrive", "records"]
     assert in_bash("restrike replay ar") == ["archive:"]
     assert in_bash('restrike touch t --sort-key "begins_with x" --api part') == ["partiql"]
     assert in_bash("restrike touch ", AWS_PROFILE="nobody") == []

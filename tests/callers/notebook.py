@@ -73,5 +73,8 @@ def looked() -> list[restrike.Run]:
     runs = restrike.runs()
     assert_type(runs, list[restrike.Run])
     plan = restrike.resume(runs[0].name, rate=20)
-    assert_type(plan, restrike.TouchPlan | restrike.ReplayPlan | restrike.CapturePlan | restrike.ExportPlan)
+    assert_type(
+        plan,
+        restrike.TouchPlan | restrike.ReplayPlan | restrike.RedrivePlan | restrike.CapturePlan | restrike.ExportPlan,
+    )
     return runs

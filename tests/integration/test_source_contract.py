@@ -29,6 +29,7 @@ from restrike.replaying.plan import plan as make_plan
 from restrike.replaying.request import ReplayRequest
 from restrike.sources import MODULES, Opening, Source, flags, forms, kind_of, options_of, parse_source
 from tests import exported
+from tests.failure_messages import message
 from tests.integration.tables import Index, Table, create
 
 ITEMS = 60
@@ -154,6 +155,23 @@ def one_a_line(records: list[Record]) -> bytes:
     return b"".join(record.raw + b"\n" for record in records)
 
 
+def failures_of(batches: int, **how: Any) -> Callable[[Table, Path], Opener]:
+    """So many messages, each in a file of its own, whatever their names' order."""
+
+    def opener(table: Table, folder: Path) -> Opener:
+        records = asyncio.run(everything(stream_by_name(table, folder)))
+        (folder / "given-up").mkdir()
+        size = -(-len(records) // batches)
+        for n, start in enumerate(range(0, len(records), size)):
+            batch = records[start : start + size]
+            raws = [json.loads(record.raw) for record in batch]
+            body = message(raws, shard=batch[0].shard, stream_arn=table.stream_arn, **how)
+            (folder / "given-up" / f"{9 - n}.json").write_text(json.dumps(body))
+        return opener_of("failures:given-up", lambda: aws_of(table), folder)
+
+    return opener
+
+
 SOURCES: dict[str, Callable[[Table, Path], Opener]] = {
     "stream": stream_by_name,
     "stream by ARN": stream_by_arn,
@@ -169,6 +187,8 @@ SOURCES: dict[str, Callable[[Table, Path], Opener]] = {
     "export, full": export_of(2, full=True, as_event="MODIFY"),
     "archive of one file": archive_of(64_000_000),
     "archive of many files": archive_of(1_000_000),
+    "failures that point": failures_of(5),
+    "failures with payloads": failures_of(5, payload=True),
 }
 
 
@@ -344,6 +364,8 @@ HERE = Path("/here")
         ("export:s3://b/p", "export", "s3://b/p"),
         ("jsonl:a:b/c.jsonl.gz", "jsonl", "/here/a:b/c.jsonl.gz"),
         ("-", "jsonl", "-"),
+        ("failures:given-up", "failures", "/here/given-up"),
+        ("failures:s3://b/aws/lambda/", "failures", "s3://b/aws/lambda/"),
     ],
 )
 def test_a_source_is_resolved_and_shown_as_it_was_typed(text: str, scheme: str, rest: str) -> None:
@@ -352,7 +374,7 @@ def test_a_source_is_resolved_and_shown_as_it_was_typed(text: str, scheme: str, 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "orders", "stream:", "export:", "failures:sqs://q", "STREAM:x", ":x", "s3://b/p", "arn", "arn:"],
+    ["", "orders", "failures:", "stream:", "export:", "STREAM:x", ":x", "s3://b/p", "arn", "arn:"],
 )
 def test_what_is_no_source_is_told_what_is(text: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -123,6 +123,14 @@ class Tree:
                 if after + 1 < shard.trimmed:
                     raise error_for("GetShardIterator", "TrimmedDataAccessException", "trimmed")
                 position = sum(number <= after for number in shard.numbers)
+            case "AT_SEQUENCE_NUMBER":
+                at = int(request["SequenceNumber"])
+                assert len(request["SequenceNumber"]) >= 21
+                if at < shard.trimmed:
+                    raise error_for("GetShardIterator", "TrimmedDataAccessException", "trimmed")
+                if at not in shard.numbers:
+                    raise error_for("GetShardIterator", "ValidationException", "no such number")
+                position = shard.numbers.index(at)
             case "LATEST":
                 position = len(shard.numbers)
             case "AT_TIMESTAMP" if self.at_timestamp:

@@ -39,6 +39,7 @@ def flags_of(verb: str) -> set[str]:
         ("touch", api.touch, set()),
         ("unmark", api.unmark, {"remove"}),  # its run is positional
         ("replay", api.replay, set()),
+        ("redrive", api.redrive, set()),
         ("records", api.records, {"events"}),
         ("capture", api.capture, {"once"}),
         ("export", api.export, set()),
@@ -72,7 +73,8 @@ def test_what_is_not_there_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "function", [api.touch, api.unmark, api.replay, api.records, api.capture, api.export, api.runs, api.resume]
+    "function",
+    [api.touch, api.unmark, api.replay, api.redrive, api.records, api.capture, api.export, api.runs, api.resume],
 )
 def test_no_argument_is_of_any_type(function: Callable[..., Any]) -> None:
     assert all(hint != "Any" for hint in inspect.get_annotations(function).values())

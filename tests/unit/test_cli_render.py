@@ -26,8 +26,8 @@ def test_every_verb_that_makes_runs_has_a_look(verb: str) -> None:
 
 
 def test_a_verb_that_is_not_known_has_none() -> None:
-    with pytest.raises(UsageError, match="'redrive'"):
-        look_of("redrive")
+    with pytest.raises(UsageError, match="'rewind'"):
+        look_of("rewind")
 
 
 def test_numbers_read_well() -> None:

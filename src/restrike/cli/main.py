@@ -24,6 +24,7 @@ VERBS = {
     "touch": "Rewrite one attribute of selected items, so that the table's stream fires again.",
     "unmark": "Take a run's name off the items again; their stream fires once more.",
     "replay": "Hand records to one consumer, the way Lambda would; the table is not written.",
+    "redrive": "Hand what a mapping gave up to its consumer once more.",
     "records": "Look at the records of a source.",
     "capture": "Keep a stream beyond 24 hours, in files that anything can read.",
     "export": "Have DynamoDB export a span of time to S3, for a replay.",

@@ -28,8 +28,8 @@ from restrike.running.flags import LEDGER
 def command(source: str, as_json: bool, **values: Any) -> int:
     """Print the records of SOURCE: a line for each, or with --json the whole record as Lambda would receive it.
 
-    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH, export:PATH, jsonl:PATH or - for standard
-    input.
+    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH, export:PATH, failures:PATH, jsonl:PATH or - for
+    standard input.
     """
     from restrike.cli.render.replay import lost
     from restrike.cli.render.streams import put, say

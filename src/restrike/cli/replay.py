@@ -39,11 +39,9 @@ IN_BRIEF: dict[Group, str] = {
 )
 @click.argument("source", shell_complete=candidates.sources)
 def command(source: str, to: str | None, execute: bool, as_json: bool, **values: Any) -> int:
-    """Hand the records of SOURCE to one consumer. The table is not written.
-
-    SOURCE is stream:TABLE, a stream's ARN, table:TABLE, archive:PATH-or-s3://…,
-    export:PATH-or-s3://…, jsonl:PATH or -. Prints the plan and
-    delivers nothing, unless --execute is given.
+    """Hand the records of SOURCE to one consumer. The table is not written. SOURCE is stream:TABLE or a stream's ARN,
+    table:TABLE, archive:, export: or failures:PATH-or-s3://…, jsonl:PATH, -. Without --execute it prints the plan, and
+    delivers nothing.
     """
     from restrike.cli.carrying import carry_out
     from restrike.cli.render.replay import LOOK

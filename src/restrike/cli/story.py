@@ -43,7 +43,10 @@ from restrike.local.demo import (
     usd,
 )
 from restrike.local.dynamodb_local import start_owned
+from restrike.model.failure import Failure, Pointer, message_of
 from restrike.model.numbers import duration, money
+from restrike.model.record import Record, images
+from restrike.model.report import RedriveReport
 from restrike.running.ledger import Ledger
 from restrike.running.spool import Spool
 from restrike.touching.plan import TouchPlan
@@ -51,6 +54,8 @@ from restrike.touching.request import command_line
 
 RUN = "demo"
 CONSUMER = "demo-consumer"
+FAILURES = "given-up"
+GIVEN_UP = 10
 
 
 def demo(*, as_json: bool, keep_books: Callable[[Path, str], Books] = Books) -> None:
@@ -105,6 +110,7 @@ class Story:
                 await self._touch(shop, reader, plan, lost)
                 await self._again(shop, reader)
                 await self._differences(shop, reader)
+                await self._given_up(shop, reader)
                 with Ledger(self._ledger) as ledger:
                     ledger.set_state(CONSUMER, "CANCELLING")
                 await reader.until_gone()
@@ -207,6 +213,44 @@ class Story:
         lost = usd(order for order in orders() if order["created_ymd"]["S"] == LOST_DAY)
         self._number("archive_differences", "dollars booked: they have the images of the first time", booked, lost)
         self._number("archive_records", "records fired", await self._new_records(shop, reader), 0)
+
+    async def _given_up(self, shop: Shop, reader: Consumer) -> None:
+        self._chapter(7, f"A mapping gave up on {GIVEN_UP} records. What it left is a pointer into the stream.")
+        records = await asyncio.to_thread(self._write_failure)
+        before = self._books.differences()
+        plan = await asyncio.to_thread(
+            lambda: restrike.redrive(
+                str(self._books.folder / FAILURES),
+                f"handler:{bookkeeper.__name__}:{bookkeeper.differences.__name__}",
+                if_superseded="send",
+                ledger=str(self._ledger),
+                region=self._aws.region,
+                endpoint_url=self._aws.endpoint_url,
+            )
+        )
+        report = await asyncio.to_thread(plan.execute)
+        assert isinstance(report, RedriveReport)
+        self._number("redriven", "records that a redrive brought", report.delivered, GIVEN_UP)
+        should_book = usd(images(record).new_image or {} for record in records)
+        missing = should_book - (self._books.differences() - before)
+        self._number("redriven_usd_missing", "dollars of theirs that are not booked", missing, 0)
+        self._number("redriven_records", "records fired", await self._new_records(shop, reader), 0)
+
+    def _write_failure(self) -> list[Record]:
+        """The message that Lambda would have left of the first records; those records."""
+        found = restrike.records(
+            f"stream:{TABLE}", limit=GIVEN_UP, region=self._aws.region, endpoint_url=self._aws.endpoint_url
+        )
+        records = list(found)
+        first, last = records[0], records[-1]
+        pointer = Pointer(
+            first.stream_arn, first.shard, first.place, last.place, first.created_s, last.created_s, len(records)
+        )
+        folder = self._books.folder / FAILURES
+        folder.mkdir()
+        failure = Failure("mapping", pointer, condition="RetryAttemptsExhausted")
+        (folder / "message.json").write_bytes(message_of(failure))
+        return records
 
     async def _hand(self, pattern: dict[str, Any]) -> int:
         """Replays what matches from the archive to the consumer of differences; how many records it took."""

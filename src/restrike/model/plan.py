@@ -268,3 +268,110 @@ class ExportPlanData(msgspec.Struct, frozen=True):
         """The object that `--json` prints: `{"plan": {…}}`."""
         whole: dict[str, Any] = msgspec.to_builtins(self)
         return {"plan": {"verb": self.verb} | whole}
+
+
+class MessagePlan(msgspec.Struct, frozen=True):
+    """A message of an on-failure destination, and what a redrive would do with it. `served_by` is where its records
+    come from, empty where they are lost or not looked for; `to` who gets them, empty where `why` it stays."""
+
+    name: str
+    function: str | None
+    condition: str
+    failed: str | None
+    expires: str | None
+    records: int
+    served_by: str
+    to: str
+    why: str
+
+
+class RedrivePlanData(msgspec.Struct, frozen=True):
+    """The plan of a redrive, as data. `messages` are the first of `message_count`; `parts` the replays that it is made
+    of, one for each consumer. `stays` are the reasons for which messages stay where they are, and how many."""
+
+    run: str
+    failures: str
+    target: str
+    message_count: int
+    taken: int
+    messages: tuple[MessagePlan, ...]
+    stays: tuple[tuple[str, int], ...]
+    parts: tuple[ReplayPlanData, ...]
+    if_superseded: str
+    deletes: bool
+    on_failure: str
+    warnings: tuple[PlanWarning, ...]
+    command: str
+    nothing_new: str = ""
+    verb: str = "redrive"
+
+    @property
+    def expected(self) -> int | None:
+        """How many records there are, as far as that is known."""
+        counts = [part.records.count for part in self.parts]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints: `{"plan": {…}}`."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        whole["parts"] = [part.as_json()["plan"] for part in self.parts]
+        whole["stays"] = [{"why": why, "messages": messages} for why, messages in self.stays]
+        return {"plan": {"verb": self.verb} | whole}
+
+
+class QueuePlanData(msgspec.Struct, frozen=True):
+    """The plan of a redrive from a queue, as data: a queue cannot be listed, so that only its attributes are told.
+    After `moves_after` receives it moves a message to `moves_to`. A run takes `most` messages. `oldest_s`: the age of
+    its oldest message, by its metric."""
+
+    run: str
+    failures: str
+    target: str
+    queue: str
+    messages: int | None
+    in_flight: int | None
+    retention_s: int | None
+    oldest_s: float | None
+    moves_after: int | None
+    moves_to: str
+    most: int
+    if_superseded: str
+    deletes: bool
+    warnings: tuple[PlanWarning, ...]
+    command: str
+    verb: str = "redrive"
+
+    @property
+    def expected(self) -> int | None:
+        """Nobody knows how many records the messages tell of."""
+        return None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints: `{"plan": {…}}`."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        return {"plan": {"verb": self.verb} | whole}
+
+
+class RescuePlanData(msgspec.Struct, frozen=True):
+    """The plan of a rescue, as data: which pointers could be followed, and where their records would be written."""
+
+    failures: str
+    to: str
+    message_count: int
+    taken: int
+    stays: tuple[tuple[str, int], ...]
+    expires: str | None
+    warnings: tuple[PlanWarning, ...]
+    command: str
+    verb: str = "redrive"
+    run: str = ""
+
+    @property
+    def expected(self) -> int | None:
+        return None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints: `{"plan": {…}}`."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        whole["stays"] = [{"why": why, "messages": messages} for why, messages in self.stays]
+        return {"plan": {"verb": self.verb} | whole}

@@ -220,6 +220,57 @@ class ReplayReport(msgspec.Struct):
         return 4 if self.gaps and not self.gaps_allowed else 0
 
 
+class RedriveReport(ReplayReport):
+    """What a redrive did with records, and with the messages that tell of them. A message is done when each of its
+    records was delivered, dropped by the mapping's filter, or skipped by choice. `stays` are the reasons for which the
+    others stay, and how many."""
+
+    messages: int = 0
+    done: int = 0
+    deleted: int = 0
+    stays: tuple[tuple[str, int], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        told = {
+            "messages": self.messages,
+            "done": self.done,
+            "deleted": self.deleted,
+            "stays": [{"why": why, "messages": messages} for why, messages in self.stays],
+        }
+        return ReplayReport.as_json(self) | told
+
+    @property
+    def exit_code(self) -> int:
+        """As of a replay; 4 where a message stays for another reason than records that failed."""
+        code = ReplayReport.exit_code.fget(self)  # type: ignore[attr-defined]  # a property
+        return code or (4 if self.stays and self.done_at is None else 0)
+
+
+class RescueReport(msgspec.Struct):
+    """What a rescue wrote. `stays` are the reasons for which messages have no records in it, and how many."""
+
+    to: str
+    messages: int
+    pointers: int
+    records: int
+    written_bytes: int
+    stays: tuple[tuple[str, int], ...]
+    command: str
+    state: State = "COMPLETED"
+    verb: str = "redrive"
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        return whole | {"stays": [{"why": why, "messages": messages} for why, messages in self.stays]}
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 4 records of some message are lost."""
+        return 4 if self.stays else 0
+
+
 class CaptureReport(msgspec.Struct):
     """What a capture added to its archive. `first_s` and `last_s` are creation times in epoch seconds."""
 

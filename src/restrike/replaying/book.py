@@ -16,20 +16,24 @@ FLOOR, LANE = "floor", "lane"
 
 
 class LedgerBook:
-    """See `restrike.replaying.saving.Book`. A commit survives the process but waits for no disk."""
+    """See `restrike.replaying.saving.Book`. A commit survives the process but waits for no disk.
 
-    def __init__(self, ledger: Ledger, run: Run) -> None:
+    `part`: of a run that has several, each with places of its own.
+    """
+
+    def __init__(self, ledger: Ledger, run: Run, part: str = "") -> None:
         self._ledger = ledger
         self._name = run.name
+        self._floor, self._lane = f"{FLOOR}{part}", f"{LANE}{part}"
         self.counts = msgspec.json.decode(run.counts, type=ReplayCounts)
         ledger.db.relax()
 
     def floors(self) -> dict[str, int]:
-        return {shard: int(place) for shard, place in self._ledger.places(self._name, FLOOR).items()}
+        return {shard: int(place) for shard, place in self._ledger.places(self._name, self._floor).items()}
 
     def lane_places(self) -> LanePlaces:
         found: dict[tuple[int, int, str], int] = {}
-        for strand, place in self._ledger.places(self._name, LANE).items():
+        for strand, place in self._ledger.places(self._name, self._lane).items():
             lanes, lane, shard = strand.split("/", 2)
             found[int(lanes), int(lane), shard] = int(place)
         return found
@@ -47,10 +51,14 @@ class LedgerBook:
         lanes = {f"{lanes}/{lane}/{shard}": b"%d" % at for (lanes, lane, shard), at in lane_places.items()}
         with self._ledger.transaction():
             self._ledger.set_counts(self._name, msgspec.json.encode(counts), elapsed_s)
-            self._ledger.set_places(self._name, FLOOR, {shard: b"%d" % at for shard, at in floors.items()})
-            self._ledger.set_places(self._name, LANE, lanes)
+            self._ledger.set_places(self._name, self._floor, {shard: b"%d" % at for shard, at in floors.items()})
+            self._ledger.set_places(self._name, self._lane, lanes)
             if stands:
                 self._ledger.set_stands(self._name, stands)
+            self._save_beside()
+
+    def _save_beside(self) -> None:
+        """What is to be kept beside it, in the same transaction."""
 
 
 class _TouchOptions(msgspec.Struct):

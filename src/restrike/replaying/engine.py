@@ -32,7 +32,7 @@ from restrike.replaying.places import Done, Floors
 from restrike.replaying.reading import RecordReader
 from restrike.replaying.saving import Book, Saver
 from restrike.replaying.settings import Settings
-from restrike.replaying.working import Verdicts, Workers
+from restrike.replaying.working import OnDelivered, Verdicts, Workers
 from restrike.running.stop import Stop
 from restrike.sources import Source
 from restrike.targets import Target
@@ -59,6 +59,8 @@ class Replay:
         elapsed_before_s: float = 0.0,
         fresh_event_ids: bool = False,
         verdicts: Verdicts | None = None,
+        failures: Failures | None = None,
+        on_delivered: OnDelivered | None = None,
         on_progress: OnReplayProgress = lambda _: None,
     ) -> None:
         self._source = source
@@ -73,7 +75,7 @@ class Replay:
         self._ending = Stop()
         """Set by the stop, and by what fails: the caller's stop is his alone."""
         self._failure: Exception | None = None
-        self._failures = Failures(on_failure, run=name, target=target.uri)
+        self._failures = failures or Failures(on_failure, run=name, target=target.uri)
         floors = Floors(book.floors())
         limits = BatchLimits(settings.batch_size, _smaller(settings.max_payload_bytes, target.max_payload_bytes))
         self._lanes = Lanes(settings.lanes, limits)
@@ -99,6 +101,7 @@ class Replay:
             failures=self._failures,
             verdicts=verdicts,
             fresh_event_ids=fresh_event_ids,
+            on_delivered=on_delivered,
         )
 
     async def execute(self) -> ReplayReport:

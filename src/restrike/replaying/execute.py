@@ -7,22 +7,54 @@ from pathlib import Path
 
 from restrike import targets
 from restrike.aws.session import Aws
+from restrike.model.record import Record
 from restrike.model.report import ReplayReport
 from restrike.replaying.book import LedgerBook
 from restrike.replaying.counts import OnReplayProgress, ReplayProgress
 from restrike.replaying.engine import Replay
+from restrike.replaying.failures import Failures
+from restrike.replaying.filters import RecordFilter
 from restrike.replaying.opening import filter_of, opening_of, pages_of, source_of, target_opening, verdicts_of
 from restrike.replaying.resolved import Resolved
 from restrike.replaying.run import FAILED
 from restrike.replaying.superseded import Verdicts
+from restrike.running.ledger import Ledger
 from restrike.running.life import Life
-from restrike.running.run import given_again
+from restrike.running.run import Run, given_again
 
 
-async def replay(resolved: Resolved, life: Life, on_progress: OnReplayProgress) -> ReplayReport:
+class Ways:
+    """What a replay keeps, and how. A redrive has ways of its own: it remembers what it delivered."""
+
+    verdicts_kind: type[Verdicts] = Verdicts
+    verdicts_file = "verdicts.db"
+    remembers = False
+
+    def run(self, life: Life) -> Run:
+        """As it is when the replay begins."""
+        return life.run
+
+    def book(self, ledger: Ledger, run: Run) -> LedgerBook:
+        return LedgerBook(ledger, run)
+
+    def filter(self, resolved: Resolved) -> RecordFilter:
+        return filter_of(resolved)
+
+    def failures(self, path: Path, run: str, target: str) -> Failures:
+        return Failures(path, run=run, target=target)
+
+    def delivered(self, records: list[Record]) -> None:
+        """Where it `remembers`: see `restrike.replaying.working.OnDelivered`."""
+
+
+async def replay(
+    resolved: Resolved, life: Life, on_progress: OnReplayProgress, ways: Ways | None = None
+) -> ReplayReport:
     """Delivers from where the run is to the source's end, its limit or the stop; returns the report."""
-    aws, run, folder = Aws(resolved.aws), life.run, life.folder
-    book = LedgerBook(life.book, run)
+    ways = ways or Ways()
+    aws, run, folder = Aws(resolved.aws), ways.run(life), life.folder
+    book = ways.book(life.book, run)
+    on_failure = Path(resolved.on_failure) if resolved.on_failure is not None else folder / FAILED
 
     def tell(progress: ReplayProgress) -> None:
         counts = progress.counts
@@ -49,17 +81,19 @@ async def replay(resolved: Resolved, life: Life, on_progress: OnReplayProgress) 
         engine = Replay(
             source,
             target,
-            filter_of(resolved),
+            ways.filter(resolved),
             resolved.window,
             resolved.settings,
             book,
             stop=life.stop,
             name=run.name,
             counts=book.counts,
-            on_failure=Path(resolved.on_failure) if resolved.on_failure is not None else folder / FAILED,
+            on_failure=on_failure,
+            failures=ways.failures(on_failure, run.name, target.uri),
+            on_delivered=ways.delivered if ways.remembers else None,
             elapsed_before_s=run.elapsed_s,
             fresh_event_ids=resolved.fresh_event_ids,
-            verdicts=await _surveyed(resolved, aws, life, stack) if resolved.skip_superseded else None,
+            verdicts=await _surveyed(resolved, aws, life, stack, ways) if resolved.skip_superseded else None,
             on_progress=tell,
         )
         report = await engine.execute()
@@ -69,12 +103,13 @@ async def replay(resolved: Resolved, life: Life, on_progress: OnReplayProgress) 
     return report
 
 
-async def _surveyed(resolved: Resolved, aws: Aws, life: Life, stack: contextlib.AsyncExitStack) -> Verdicts:
+async def _surveyed(resolved: Resolved, aws: Aws, life: Life, stack: contextlib.AsyncExitStack, ways: Ways) -> Verdicts:
     """Every item of the run judged, once."""
     opening = opening_of(resolved, aws, life.folder, run=life.run.name, started_s=life.run.began_at)
     async with source_of(resolved, opening) as reading:
         info = await reading.look(resolved.window)
-        verdicts = await verdicts_of(resolved, aws, life.book, info, life.folder / "verdicts.db", stack)
+        path = life.folder / ways.verdicts_file
+        verdicts = await verdicts_of(resolved, aws, life.book, info, path, stack, ways.verdicts_kind)
         # All of the window, beyond a --limit too: the same run may go on without it.
         await verdicts.survey(pages_of(reading, resolved), filter_of(resolved).passes)
     return verdicts

@@ -9,7 +9,7 @@ from typing import cast
 
 from restrike import sources, targets
 from restrike.aws.session import Aws
-from restrike.model.pattern import compile_criteria
+from restrike.model.pattern import Criteria, compile_criteria
 from restrike.model.record import Record
 from restrike.replaying.book import markers
 from restrike.replaying.filters import RecordFilter, key_filter
@@ -19,9 +19,13 @@ from restrike.running.ledger import Ledger
 from restrike.sources import Source, SourceInfo
 
 
+def criteria_of(resolved: Resolved) -> Criteria | None:
+    """The mapping's filter."""
+    return compile_criteria(resolved.criteria) if resolved.criteria is not None else None
+
+
 def filter_of(resolved: Resolved) -> RecordFilter:
-    criteria = compile_criteria(resolved.criteria) if resolved.criteria is not None else None
-    return RecordFilter(resolved.filters, resolved.window, criteria)
+    return RecordFilter(resolved.filters, resolved.window, criteria_of(resolved))
 
 
 def opening_of(
@@ -73,8 +77,14 @@ def pages_of(source: Source, resolved: Resolved) -> AsyncGenerator[list[Record],
 
 
 async def verdicts_of(
-    resolved: Resolved, aws: Aws, ledger: Ledger, info: SourceInfo, path: Path, stack: AsyncExitStack
+    resolved: Resolved,
+    aws: Aws,
+    ledger: Ledger,
+    info: SourceInfo,
+    path: Path,
+    stack: AsyncExitStack,
+    kind: type[Verdicts] = Verdicts,
 ) -> Verdicts:
     """Where superseded records are skipped: the verdicts at that path, before the survey."""
     ignored = frozenset(resolved.ignored_attributes)
-    return await open_verdicts(aws, info.table_name, lambda arn: ignored | markers(ledger, arn), path, stack)
+    return await open_verdicts(aws, info.table_name, lambda arn: ignored | markers(ledger, arn), path, stack, kind)

@@ -163,10 +163,10 @@ def plan(request: ReplayRequest) -> ReplayPlan:
         window=window,
         filters=filters,
         settings=Settings(),
-        aws=_pinned(aws),
+        aws=pinned(aws),
         on_failure=on_failure_path(request, name, source, target, here),
         skip_superseded=request.if_superseded == "skip",
-        ignored_attributes=_names(request.ignore_attributes),
+        ignored_attributes=names(request.ignore_attributes),
         fresh_event_ids=request.event_id == "fresh",
         allow_gaps=request.allow_gaps,
     )
@@ -194,7 +194,7 @@ async def _plan(
     with Ledger(path, read_only=True) as ledger:
         known = ledger.find(name)
         resolved = msgspec.structs.replace(resolved, window=window_of_first(resolved, known))
-        resolved, data = await _look(name, resolved, aws, ledger, folder, settled=False, known=known)
+        resolved, data = await look(name, resolved, aws, ledger, folder, settled=False, known=known)
         check_same(VERB, known, _entry(data, resolved))
     return ReplayPlan(data, path, resolved, spool)
 
@@ -212,13 +212,13 @@ def plan_again(name: str, resolved: Resolved, path: Path, changes: Mapping[str, 
     check(request)
     resolved = msgspec.structs.replace(resolved, request=request, settings=changed(resolved.settings, changes))
 
-    async def look() -> tuple[Resolved, ReplayPlanData]:
+    async def look_again() -> tuple[Resolved, ReplayPlanData]:
         with Ledger(path, read_only=True) as ledger:
             aws = Aws(resolved.aws)
             known = ledger.get(name)
-            return await _look(name, resolved, aws, ledger, ledger.folder(name), settled=True, known=known)
+            return await look(name, resolved, aws, ledger, ledger.folder(name), settled=True, known=known)
 
-    resolved, data = run_to_end(look())
+    resolved, data = run_to_end(look_again())
     return ReplayPlan(data, path, resolved, None)
 
 
@@ -232,7 +232,7 @@ def check_source(request: ReplayRequest, source: Uri, options: Mapping[str, Any]
         raise UsageError("--if-superseded skip reads the source ahead, and one that is followed has no end")
 
 
-async def _look(
+async def look(
     name: str, resolved: Resolved, aws: Aws, ledger: Ledger, folder: Path, *, settled: bool, known: Run | None
 ) -> tuple[Resolved, ReplayPlanData]:
     """Looks at source and target. `settled`: how to deliver is known already. `known`: an earlier part of the run, so
@@ -318,7 +318,7 @@ async def _look(
     )
 
 
-def _pinned(aws: Aws) -> AwsSettings:
+def pinned(aws: Aws) -> AwsSettings:
     """Region and endpoint as they are now, wherever they come from: a run goes on with the same."""
     region: str | None
     try:
@@ -331,7 +331,7 @@ def _pinned(aws: Aws) -> AwsSettings:
     return msgspec.structs.replace(aws.settings, region=region, endpoint_url=endpoint_url)
 
 
-def _names(text: str | None) -> tuple[str, ...]:
+def names(text: str | None) -> tuple[str, ...]:
     return tuple(sorted({name.strip() for name in (text or "").split(",") if name.strip()}))
 
 

@@ -94,7 +94,7 @@ class Verdicts:
             if record.event_name != "REMOVE" and change.new_image is None:
                 raise UsageError(
                     "these records have no NewImage, so that nothing can be compared with the items",
-                    "Leave out --if-superseded skip.",
+                    "Give --if-superseded send.",
                 )
             rows.append((self.key_of(record), digest(change.new_image, self._ignored)))
         self._write("INSERT OR REPLACE INTO items (key, last) VALUES (?, ?)", rows)
@@ -137,22 +137,41 @@ class Verdicts:
         return dict(self._db.execute("SELECT verdict, count(*) FROM items GROUP BY verdict").fetchall())
 
 
+class JustBefore(Verdicts):
+    """Each item is looked at just before its batch is sent: what is ahead is only what the run's last record of it
+    says."""
+
+    async def _judge(self) -> None:
+        """Not yet."""
+
+    async def skip(self, records: list[Record]) -> list[str | None]:
+        keys = [self.key_of(record) for record in records]
+        now = await self._items(list(dict.fromkeys(keys)))
+        verdicts: list[str | None] = []
+        for key in keys:
+            row = self._db.execute("SELECT last FROM items WHERE key = ?", (key,)).fetchone()
+            verdict = "current" if row is None else _verdict(row[0], now.get(key))
+            verdicts.append(None if verdict == "current" else verdict)
+        return verdicts
+
+
 async def open_verdicts(
     aws: Aws,
     table_name: str | None,
     ignored: Callable[[str], frozenset[str]],
     path: Path,
     stack: contextlib.AsyncExitStack,
+    kind: type[Verdicts] = Verdicts,
 ) -> Verdicts:
     """The verdicts at `path`, closed with the stack. `ignored` tells by the table's ARN which attributes are not
     compared. Touched items differ from their records by the marker alone: that does not supersede them."""
     if table_name is None:
         raise UsageError(
-            "these records do not name their table, so that nothing can be compared", "Leave out --if-superseded skip."
+            "these records do not name their table, so that nothing can be compared", "Give --if-superseded send."
         )
     table, _ = dynamodb.describe_table(aws, table_name)
     wire = await stack.enter_async_context(dynamodb.connect(aws, connections=4))
-    verdicts = Verdicts(path, wire, table.name, table.key, ignored(table.arn))
+    verdicts = kind(path, wire, table.name, table.key, ignored(table.arn))
     stack.callback(verdicts.close)
     return verdicts
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -23,6 +24,10 @@ from restrike.replaying.saving import Saver
 from restrike.replaying.settings import Settings
 from restrike.running.stop import Stop
 from restrike.targets import Target
+
+OnDelivered = Callable[[list[Record]], None]
+"""Takes the records of a batch that were delivered or given up; those are told to the failures before. What it keeps is
+saved with the batch's place, or later."""
 
 
 class Verdicts(Protocol):
@@ -47,6 +52,7 @@ class Workers:
         failures: Failures,
         verdicts: Verdicts | None,
         fresh_event_ids: bool,
+        on_delivered: OnDelivered | None = None,
     ) -> None:
         self._lanes = lanes
         self._floors = floors
@@ -61,6 +67,7 @@ class Workers:
         self._failures = failures
         self._verdicts = verdicts
         self._fresh_event_ids = fresh_event_ids
+        self._on_delivered = on_delivered
         pace = Pace(settings.rate, ending)
         self._delivery = Delivery(
             target,
@@ -124,6 +131,8 @@ class Workers:
             self._why = printable(next(iter(tally.reasons)), most=MAX_REASON_CHARS, keep="")
         counts.invocations += tally.invocations
         done = tally.delivered + tally.failed
+        if self._on_delivered is not None:
+            self._on_delivered(whole[:done])
         counts.count_kinds(sending[:done])
         if done == len(sending):
             done = len(records)

@@ -31,6 +31,7 @@ MODULES = {
     "archive": "restrike.sources.archive",
     "export": "restrike.sources.export",
     "jsonl": "restrike.sources.jsonl",
+    "failures": "restrike.sources.failures",
 }
 """Scheme → the module that holds its KIND, in the order of help. Importing one must not import what talks to AWS."""
 WITHOUT_SCHEME = {"-": "jsonl", "arn": "stream"}

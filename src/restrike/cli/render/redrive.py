@@ -1,0 +1,170 @@
+"""How a redrive and a rescue look: the plan message by message, its progress, its report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from restrike.cli.render import Look
+from restrike.cli.render.progress import ProgressLine
+from restrike.cli.render.replay import lost, progress_text
+from restrike.cli.render.rows import Rows
+from restrike.cli.render.streams import say
+from restrike.model.numbers import counted, duration
+from restrike.model.text import printable
+from restrike.model.times import iso
+
+if TYPE_CHECKING:
+    from restrike.model.plan import MessagePlan, QueuePlanData, RedrivePlanData, RescuePlanData
+    from restrike.model.report import RedriveReport, RescueReport
+    from restrike.replaying.counts import ReplayProgress
+
+SHOWN_MESSAGES = 20
+
+
+def show_plan(plan: RedrivePlanData) -> Rows:
+    """The plan of a redrive for people; the command that executes it stands last."""
+    row = Rows()
+    row("failures", plan.failures)
+    row("messages", f"{plan.message_count:,}, of which {plan.taken:,} would be redriven")
+    for message in plan.messages[:SHOWN_MESSAGES]:
+        row(printable(message.name, most=60, keep=""), _message(message))
+    if plan.message_count > SHOWN_MESSAGES:
+        row("…", f"{plan.message_count - SHOWN_MESSAGES:,} more; --json names them")
+    for why, messages in plan.stays:
+        row("stays", f"{counted(messages, 'message')}: {printable(why, keep='')}")
+    for part in plan.parts:
+        count = "unknown" if part.records.count is None else f"at most {part.records.count:,}"
+        delivered = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value, _ in part.settings)
+        row("consumer", f"{part.target}: {count} records; filters: {part.filters}; {delivered}")
+        if part.superseded is not None:
+            row("superseded", ", ".join(f"{number:,} items {name}" for name, number in part.superseded.items()))
+    row("if superseded", plan.if_superseded or "not said: --execute needs --if-superseded send or skip")
+    row("deletes", "objects in S3 whose messages are done" if plan.deletes else "nothing")
+    row("given up", f"to {plan.on_failure}")
+    row.warnings(plan.warnings)
+    if plan.nothing_new:
+        row("nothing new", plan.nothing_new)
+        row.to_do("Nothing was delivered, and nothing would be: the run is complete.", plan.command)
+    else:
+        row.to_do("Nothing was delivered.", plan.command)
+    return row
+
+
+def _message(message: MessagePlan) -> str:
+    parts = [message.function.rpartition("function:")[2] if message.function else "", message.condition]
+    if message.failed is not None:
+        parts.append(f"failed {message.failed}")
+    if message.expires is not None:
+        parts.append(f"expires {message.expires}")
+    if message.records:
+        parts.append(counted(message.records, "record"))
+    parts.append(f"from {message.served_by}" if message.served_by else "")
+    parts.append(f"stays: {message.why}" if message.why else f"to {message.to}")
+    return printable(", ".join(part for part in parts if part), keep="")
+
+
+def show_report(report: RedriveReport) -> None:
+    """The report of a redrive for people, on stderr."""
+    skipped = report.skipped_superseded + report.skipped_deleted
+    what = f"{report.state.lower()} {report.run}"
+    if report.done_at is not None:
+        what = f"nothing new: nothing was sent. {report.run} was completed at {iso(report.done_at)}"
+    say(
+        f"{what}: {report.done:,} of {counted(report.messages, 'message')} done, {report.deleted:,} deleted; "
+        f"{report.delivered:,} records delivered in {counted(report.invocations, 'invocation')}, {skipped:,} skipped, "
+        f"{report.failed:,} failed, {report.filtered:,} filtered or sent before; {duration(report.elapsed_s)}"
+    )
+    for why, messages in report.stays:
+        say(f"stays: {counted(messages, 'message')}: {printable(why, keep='')}")
+    for gap in report.gaps:
+        say(f"lost: {lost(gap)}")
+    for error, records in report.reasons:
+        say(f"failed: {counted(records, 'record')}: {error}")
+    if report.on_failure:
+        say(f"given up, and why: {report.on_failure}; their messages stay, and can be redriven under another --run")
+
+
+def headline(plan: RedrivePlanData) -> str:
+    return f"run {plan.run}: {plan.failures} to {plan.target}"
+
+
+def _progress(plan: RedrivePlanData) -> ProgressLine[ReplayProgress]:
+    return ProgressLine(lambda progress: progress_text(progress, plan.expected))
+
+
+def show_queue_plan(plan: QueuePlanData) -> Rows:
+    def told(number: int | None) -> str:
+        return "unknown" if number is None else f"{number:,}"
+
+    row = Rows()
+    row("queue", plan.queue)
+    row("messages", f"about {told(plan.messages)}, and {told(plan.in_flight)} more are held by somebody")
+    row("a run takes", f"{plan.most:,} at most; what they tell of is known when they are taken in")
+    oldest = "unknown" if plan.oldest_s is None else f"{duration(plan.oldest_s)} old, by its metric"
+    row("oldest", oldest)
+    if plan.retention_s is not None:
+        row("kept for", duration(plan.retention_s))
+    if plan.moves_to:
+        row("moved", f"after {plan.moves_after} receives, to {plan.moves_to}")
+    row("consumer", plan.target)
+    if not plan.target.startswith("none"):
+        row("if superseded", plan.if_superseded or "not said: --execute needs --if-superseded send or skip")
+    row("deletes", "messages that are done" if plan.deletes else "nothing")
+    row.warnings(plan.warnings)
+    row.to_do("Nothing was received.", plan.command)
+    return row
+
+
+def show_rescue_plan(plan: RescuePlanData) -> Rows:
+    row = Rows()
+    row("failures", plan.failures)
+    row("messages", f"{plan.message_count:,}, of which {plan.taken:,} are known")
+    for why, messages in plan.stays:
+        row("not known", f"{counted(messages, 'message')}: {printable(why, keep='')}")
+    if plan.expires is not None:
+        row("expires first", plan.expires)
+    row("rescued to", plan.to)
+    row.warnings(plan.warnings)
+    row.to_do("Nothing was written.", plan.command)
+    return row
+
+
+def show_rescue(report: RescueReport) -> None:
+    say(
+        f"rescued {counted(report.records, 'record')} of {counted(report.pointers, 'batch')} "
+        f"({counted(report.messages, 'message')}, which stay) to {report.to}"
+    )
+    for why, messages in report.stays:
+        say(f"not rescued: {counted(messages, 'message')}: {printable(why, keep='')}")
+    say(f"  deliver them: {report.command}")
+
+
+def _rescue_progress(_: Any) -> ProgressLine[Any]:
+    return ProgressLine(str)
+
+
+def _stdout_is_free(report: RedriveReport | RescueReport) -> bool:
+    """Where the records themselves go to stdout, the report is not mixed into them."""
+    return getattr(report, "target", "") != "-"
+
+
+def _show_either(report: RedriveReport | RescueReport) -> None:
+    from restrike.model.report import RescueReport  # help needs none of it
+
+    if isinstance(report, RescueReport):
+        show_rescue(report)
+    else:
+        show_report(report)
+
+
+LOOK = Look(show_plan, headline, _progress, show_report, _stdout_is_free)
+QUEUE = Look(
+    show_queue_plan,
+    lambda plan: f"run {plan.run}: {plan.failures} to {plan.target}",
+    lambda _: ProgressLine(lambda progress: progress_text(progress, None)),
+    _show_either,
+    _stdout_is_free,
+)
+RESCUE = Look(show_rescue_plan, lambda plan: f"rescue of {plan.failures}", _rescue_progress, show_rescue)
+LOOKS = {"RedrivePlanData": LOOK, "QueuePlanData": QUEUE, "RescuePlanData": RESCUE}
+"""By what the plan's data is."""

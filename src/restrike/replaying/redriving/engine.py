@@ -1,0 +1,84 @@
+"""A redrive under way: one replay for each consumer, one after the other; then what became of the messages.
+
+1. All pointers are followed before anything is delivered, and what they led to stands in the run's folder.
+2. Each part has places of its own in the ledger; what is delivered is remembered in the transaction that moves them.
+3. A part that is complete is not read again when the run goes on.
+4. A message is done when its records are, and only then is its object deleted, where that was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from restrike.aws.session import Aws
+from restrike.errors import RestrikeError
+from restrike.model.report import RedriveReport, ReplayReport
+from restrike.replaying.counts import OnReplayProgress
+from restrike.replaying.execute import replay
+from restrike.replaying.redriving.memory import Remembering
+from restrike.replaying.redriving.queue import give_back, held
+from restrike.replaying.redriving.resolved import Redrive
+from restrike.replaying.redriving.settling import Settled, Settling, delete, done_messages, done_objects, settle
+from restrike.running.life import Life
+from restrike.sources.failures.index import Index
+from restrike.sources.failures.state import MESSAGES, RECORDS
+
+PARTS = "parts"
+"""The kind of places that says which parts are complete."""
+
+
+async def redrive(resolved: Redrive, life: Life, on_progress: OnReplayProgress) -> RedriveReport:
+    """Delivers from where the run is to the end of its last part, or to the stop."""
+    async with held(Aws(resolved.base.aws), resolved.queue, life.folder):
+        return await _redrive(resolved, life, on_progress)
+
+
+async def _redrive(resolved: Redrive, life: Life, on_progress: OnReplayProgress) -> RedriveReport:
+    name = life.run.name
+    report: ReplayReport | None = None
+    try:
+        for number, part in enumerate(resolved.parts):
+            if str(number) in life.book.places(name, PARTS):
+                continue
+            ways = Remembering(life.book, name, number, part.consumer)
+            report = await replay(part.replay, life, on_progress, ways)
+            if report.state != "COMPLETED":
+                break
+            life.book.set_places(name, PARTS, {str(number): b"complete"})
+    except RestrikeError as error:
+        if error.report is not None:
+            error.report = _told(resolved, error.report, await _settled(resolved, life))
+        raise
+    if report is None:  # a part before has dealt with everything, and only the messages are left to be settled
+        report = await replay(
+            resolved.parts[-1].replay,
+            life,
+            on_progress,
+            Remembering(life.book, name, len(resolved.parts) - 1, resolved.parts[-1].consumer),
+        )
+    settled = await _settled(resolved, life, complete=report.state == "COMPLETED")
+    return _told(resolved, report, settled)
+
+
+async def _settled(resolved: Redrive, life: Life, *, complete: bool = False) -> Settled:
+    ended = len(life.book.places(life.run.name, PARTS))
+    with Index(life.folder / MESSAGES, life.folder / RECORDS) as index:
+        settling = Settling(resolved, index, life.book, life.run.name, ended)
+        settled = settle(settling)
+        done = done_objects(settling) if complete and resolved.request.delete_objects else {}
+        numbers = done_messages(settling) if resolved.queue else frozenset()
+    aws = Aws(resolved.base.aws)
+    if resolved.queue:
+        keep = resolved.request.keep
+        settled.deleted = await asyncio.to_thread(give_back, aws, resolved.queue, life.folder, numbers, keep=keep)
+    elif done:
+        settled.deleted = await asyncio.to_thread(delete, resolved.base.source.rest, done, lambda: aws)
+    return settled
+
+
+def _told(resolved: Redrive, report: ReplayReport, settled: Settled) -> RedriveReport:
+    members = {name: getattr(report, name) for name in ReplayReport.__struct_fields__}
+    members |= {"verb": "redrive", "source": str(resolved.base.source), "target": resolved.request.replay.to}
+    return RedriveReport(
+        **members, messages=settled.messages, done=settled.done, deleted=settled.deleted, stays=settled.stays
+    )

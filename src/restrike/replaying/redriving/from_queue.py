@@ -1,0 +1,157 @@
+"""Plan a redrive from a queue: its attributes. What it holds is known when its messages were taken in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from restrike.aws import sqs
+from restrike.aws.session import Aws
+from restrike.aws.sqs import Queue
+from restrike.errors import RestrikeError, UsageError
+from restrike.model.plan import Planned, PlanWarning, QueuePlanData
+from restrike.model.report import RedriveReport, RescueReport
+from restrike.replaying.counts import OnReplayProgress, ReplayCounts, report_of
+from restrike.replaying.redriving import plan as planning
+from restrike.replaying.redriving import queue as queues
+from restrike.replaying.redriving import rescue
+from restrike.replaying.redriving.request import RedriveRequest, check, command_line
+from restrike.running.ledger import Ledger, ledger_path
+from restrike.running.run import check_name, default_name
+from restrike.running.spool import Spool
+from restrike.running.stop import Stop
+
+
+class _Policy(msgspec.Struct):
+    max_receives: int | str = msgspec.field(name="maxReceiveCount", default=0)
+    target: str = msgspec.field(name="deadLetterTargetArn", default="")
+
+
+class QueuePlan(Planned[QueuePlanData]):
+    """What is known of a queue (`data`), and the way to redrive what it holds. No message is received until
+    `execute`."""
+
+    def __init__(self, data: QueuePlanData, request: RedriveRequest, queue: Queue) -> None:
+        super().__init__(data, str(ledger_path(request.replay.ledger)))
+        self._request = request
+        self._queue = queue
+
+    def discard(self) -> None:
+        """Nothing is held."""
+
+    def execute(
+        self,
+        on_progress: OnReplayProgress | None = None,
+        *,
+        stop: Stop | None = None,
+        time_limit_s: float | None = None,
+        on_stop: Callable[[], None] = lambda: None,
+        on_warning: Callable[[str], None] = lambda _: None,
+    ) -> RedriveReport | RescueReport:
+        """Takes the messages in, unless the run of that name has some already, and redrives them, or rescues what they
+        point at."""
+        if self._request.rescue is not None:
+            return self._rescue(on_warning)
+        if self._request.replay.if_superseded is None:
+            raise planning.superseded_unsaid()
+        aws, name = Aws(self._request.replay.aws), self.data.run
+        path = ledger_path(self._request.replay.ledger)
+        with Ledger(path, read_only=True) as ledger:
+            folder, known = ledger.folder(name), ledger.find(name)
+        if known is not None and known.state == "COMPLETED":
+            raise UsageError(f"run {name} is complete", "What the queue holds by now is for another --run.")
+        received = folder / queues.RECEIVED
+        if not received.exists() and not queues.take_in(aws, self._queue, received):
+            return self._nothing()
+        try:
+            request = msgspec.structs.replace(
+                self._request, replay=msgspec.structs.replace(self._request.replay, run=name)
+            )
+            return planning.plan(request, received=(received, self._queue.url)).execute(
+                on_progress, stop=stop, time_limit_s=time_limit_s, on_stop=on_stop, on_warning=on_warning
+            )
+        except RestrikeError:
+            handles = [line.handle for line in queues.lines_of(folder)]
+            with contextlib.suppress(RestrikeError):
+                sqs.hold(aws, self._queue.url, handles, 0)
+            with Ledger(path, read_only=True) as ledger:
+                if ledger.find(name) is None:  # there is no run that would go on with them
+                    received.unlink(missing_ok=True)
+            raise
+
+    def _rescue(self, on_warning: Callable[[str], None]) -> RescueReport:
+        """Every message is given back."""
+        aws, url = Aws(self._request.replay.aws), self._queue.url
+        with Spool() as name:
+            folder = Path(name)
+            try:
+                if not queues.take_in(aws, self._queue, folder / queues.RECEIVED):
+                    raise UsageError(
+                        "the queue gave no message: there is nothing to rescue", "Is somebody holding them?"
+                    )
+                found = rescue.plan(self._request, received=(folder / queues.RECEIVED, url))
+                return found.execute(on_warning=on_warning)
+            finally:
+                with contextlib.suppress(RestrikeError):
+                    sqs.hold(aws, url, [line.handle for line in queues.lines_of(folder)], 0)
+
+    def _nothing(self) -> RedriveReport:
+        told = report_of(
+            self.data.run,
+            self.data.failures,
+            self.data.target,
+            "COMPLETED",
+            ReplayCounts(),
+            elapsed_s=0.0,
+            ended="the queue gave no message",
+            gaps=[],
+            on_failure="",
+        )
+        members: dict[str, Any] = {each: getattr(told, each) for each in told.__struct_fields__}
+        return RedriveReport(**members | {"verb": "redrive"})
+
+
+def plan(request: RedriveRequest, text: str) -> QueuePlan:
+    """Looks at the queue; UsageError where it must not be redriven."""
+    check(request)
+    asked = request.replay
+    if request.rescue is not None:
+        rescue.new_file(request.rescue, Path.cwd())
+    if request.delete_objects:
+        raise UsageError("--delete-objects is for objects in S3, and messages of a queue go when they are done", "")
+    name = default_name("redrive", text.rpartition("/")[2].rpartition(":")[2]) if asked.run is None else asked.run
+    check_name(name)
+    aws = Aws(asked.aws)
+    queue = queues.look(aws, text)
+    policy = msgspec.json.decode(queue.attributes.get("RedrivePolicy", "{}"), type=_Policy)
+    warnings = []
+    if policy.target:
+        warnings.append(
+            PlanWarning(
+                "redrive-policy",
+                f"each run receives its messages once, and after {policy.max_receives} receives the queue moves a "
+                f"message to {policy.target}",
+            )
+        )
+    data = QueuePlanData(
+        run=name,
+        failures=asked.source,
+        target=asked.to or f"none: what is pointed at is written to {request.rescue}",
+        queue=queue.url,
+        messages=queue.number("ApproximateNumberOfMessages"),
+        in_flight=queue.number("ApproximateNumberOfMessagesNotVisible"),
+        retention_s=queue.number("MessageRetentionPeriod"),
+        oldest_s=sqs.oldest_age_s(aws, queue),
+        moves_after=int(policy.max_receives) or None,
+        moves_to=policy.target,
+        most=queues.MAX_MESSAGES,
+        if_superseded=asked.if_superseded or "",
+        deletes=not request.keep and request.rescue is None,
+        warnings=tuple(warnings),
+        command=command_line(planning.executable(request), name if request.rescue is None else ""),
+    )
+    return QueuePlan(data, request, queue)

@@ -1,0 +1,153 @@
+"""Messages of a queue: taken in first, held while the run works, then deleted or given back.
+
+1. All that the queue gives, up to MAX_MESSAGES and MAX_BYTES, is received and stands on the disk of the run's folder,
+   with its MessageId, before anything of it is looked at. What comes beyond is for the next run.
+2. While the run works they are invisible to others: that is said anew every third of VISIBILITY_S, for 12 hours at
+   most.
+3. What is done is deleted, unless it is to be kept; the rest is visible again at once.
+
+Who is killed holds nothing: after VISIBILITY_S the queue gives them to somebody else. The run goes on with what it has
+on its disk; and since what was delivered is remembered, it does no harm that a message comes twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+
+from restrike.aws import lambda_, sqs
+from restrike.aws.session import Aws
+from restrike.aws.sqs import Queue
+from restrike.errors import AwsError, RestrikeError, UsageError
+from restrike.running.spool import written
+
+RECEIVED = "received.jsonl"
+"""In the run's folder: the messages as they were received, one a line."""
+MAX_MESSAGES = 10_000
+MAX_BYTES = 50_000_000  # as it lies in the file, which is read whole
+VISIBILITY_S = 600
+EMPTY_RECEIVES = 3  # in a row: then the queue has no more to give
+WAIT_S = 1
+_FORMS = ("sqs://", "arn:aws:sqs:", "https://sqs.")
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A message on disk, in SQS's own words, so that the source reads it as it would what anybody received."""
+
+    message_id: str = msgspec.field(name="MessageId")
+    handle: str = msgspec.field(name="ReceiptHandle")
+    body: str = msgspec.field(name="Body")
+    received_s: float = msgspec.field(name="ReceivedAt")
+
+
+def named(failures: str) -> str | None:
+    """The name, URL or ARN of the queue that FAILURES is; None where it is none."""
+    text = failures.removeprefix("failures:")
+    if not text.startswith(_FORMS):
+        return None
+    return text.removeprefix("sqs://")
+
+
+def look(aws: Aws, text: str) -> Queue:
+    """The queue. UsageError where it must not be redriven: a FIFO queue, or one that somebody else works off."""
+    queue = sqs.queue_of(aws, text)
+    if queue.fifo:
+        raise UsageError(f"{text} is a FIFO queue: no mapping reports to one", "Name the on-failure destination.")
+    if aws.may_ask("lambda") and queue.arn:
+        live = [
+            str(each.get("FunctionArn"))
+            for each in lambda_.event_source_mappings(aws, queue.arn)
+            if each.get("State") not in ("Disabled", "Deleting")
+        ]
+        if live:
+            raise UsageError(
+                f"{text} has a mapping of its own: {', '.join(live)} gets its messages, too",
+                "Disable that mapping first, and wait until it says Disabled.",
+            )
+    return queue
+
+
+def take_in(aws: Aws, queue: Queue, path: Path) -> int:
+    """Receives the queue's messages into that new file; how many there are. Each ten are on the disk before the next
+    are received: who is killed meanwhile goes on with those."""
+    handles: list[str] = []
+    empty = size_bytes = 0
+    try:
+        while empty < EMPTY_RECEIVES and len(handles) <= MAX_MESSAGES - sqs.A_CALL and size_bytes < MAX_BYTES:
+            messages = sqs.receive(aws, queue.url, visibility_s=VISIBILITY_S, wait_s=WAIT_S)
+            empty = 0 if messages else empty + 1
+            if messages:
+                handles += [each.handle for each in messages]
+                now = time.time()
+                lines = [Line(each.message_id, each.handle, each.body, now) for each in messages]
+                size_bytes += _append(path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    except BaseException:
+        with contextlib.suppress(RestrikeError):
+            sqs.hold(aws, queue.url, handles, 0)
+        path.unlink(missing_ok=True)
+        raise
+    return len(handles)
+
+
+def _append(path: Path, lines: bytes) -> int:
+    with written(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            rest = memoryview(lines)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+    return len(lines)
+
+
+def lines_of(folder: Path) -> list[Line]:
+    """What was received, in the order of the messages' numbers; nothing where the file is gone. Of a death there may be
+    half a line at its end."""
+    path = folder / RECEIVED
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        return [msgspec.json.decode(line, type=Line) for line in file if line.endswith(b"\n")]
+
+
+@contextlib.asynccontextmanager
+async def held(aws: Aws, url: str, folder: Path) -> AsyncIterator[None]:
+    """While the block runs, nobody else gets those messages."""
+    if not url:
+        yield
+        return
+    lines = lines_of(folder)
+
+    async def extend() -> None:
+        while True:
+            latest_s = time.time() + VISIBILITY_S - sqs.LONGEST_INVISIBLE_S
+            handles = [line.handle for line in lines if line.received_s > latest_s]
+            with contextlib.suppress(AwsError):  # the worst is that somebody else gets them, too
+                await asyncio.to_thread(sqs.hold, aws, url, handles, VISIBILITY_S)
+            await asyncio.sleep(VISIBILITY_S / 3)
+
+    extending = asyncio.create_task(extend())
+    try:
+        yield
+    finally:
+        extending.cancel()
+        await asyncio.gather(extending, return_exceptions=True)
+
+
+def give_back(aws: Aws, url: str, folder: Path, done: frozenset[int], *, keep: bool) -> int:
+    """Deletes the messages of those numbers, unless they are kept, and gives back the others; how many were deleted."""
+    lines = lines_of(folder)
+    handles = [line.handle for number, line in enumerate(lines, 1) if number in done and not keep]
+    deleted = sqs.delete(aws, url, handles)
+    rest = [line.handle for number, line in enumerate(lines, 1) if number not in done or keep]
+    sqs.hold(aws, url, rest, 0)
+    return deleted

@@ -1,0 +1,37 @@
+"""A redrive as a run of the ledger."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import msgspec
+
+from restrike.errors import UsageError
+from restrike.replaying import run as replaying
+from restrike.replaying.redriving.memory import FAILED_TABLE, TABLES
+from restrike.replaying.redriving.resolved import Redrive
+from restrike.running.life import Verb
+from restrike.running.run import Run
+
+
+def redrive_of(run: Run) -> Redrive:
+    """What was planned."""
+    try:
+        return msgspec.json.decode(run.request, type=Redrive)
+    except msgspec.MsgspecError:
+        raise UsageError(
+            f"run {run.name} was made by another version of restrike, and cannot go on",
+            "Begin anew under another --run.",
+        ) from None
+
+
+def left(run: Run) -> list[dict[str, Any]]:
+    """Where what the run gave up stands, too; and what delivers it once more: the messages are still there."""
+    replay = redrive_of(run).request.replay
+    words = ["restrike", "redrive", replay.source, "--to", replay.to]
+    return [each | {"again": shlex.join(words)} for each in replaying.left(run)]
+
+
+TAKES = replaying.TAKES - {"limit"}
+VERB = Verb("redrive", replaying.summary, replaying.line, TAKES, TABLES, (FAILED_TABLE,), left=left)

@@ -1,0 +1,318 @@
+"""Redrive from a queue of MiniStack's: taken in first, deleted only when done, given back otherwise; killed at whim."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from restrike.aws import sqs
+from restrike.aws.session import Aws
+from restrike.aws.settings import AwsSettings
+from restrike.errors import UsageError
+from restrike.model.record import Record
+from restrike.model.report import RedriveReport, RescueReport
+from restrike.replaying.redriving import from_queue, queue
+from restrike.replaying.redriving.from_queue import QueuePlan
+from restrike.replaying.redriving.request import RedriveRequest
+from restrike.replaying.request import ReplayRequest
+from tests.failure_messages import ASYNCHRONOUS
+from tests.integration.safety import command
+from tests.integration.safety import restrike as run_restrike
+from tests.integration.tables import Table, create
+from tests.integration.test_redrive import FUNCTION, Ground, on_stream
+from tests.servers.faults import AccessDenied, faulty
+from tests.servers.invoked import Invoked, invoked
+from tests.servers.ministack import MiniStack
+
+ITEMS = 40
+
+
+@pytest.fixture(scope="module")
+def table(dynamodb_local: str) -> Table:
+    return create(dynamodb_local, ("pk", "N"), items=[{"pk": n} for n in range(ITEMS)])
+
+
+@pytest.fixture(scope="module")
+def written(table: Table) -> list[Record]:
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "local")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        return on_stream(table)
+
+
+@pytest.fixture
+def ground(table: Table, written: list[Record], tmp_path: Path) -> Ground:
+    return Ground(table, tmp_path, written)
+
+
+@pytest.fixture
+def consumer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoked]:
+    with invoked() as stub:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
+        yield stub
+
+
+class Mailbox:
+    """A queue, and what it holds."""
+
+    def __init__(self, stack: MiniStack, **attributes: str) -> None:
+        self.client = stack.client("sqs")
+        self.name = f"given-up-{uuid.uuid4().hex[:8]}"
+        self.url = self.client.create_queue(QueueName=self.name, Attributes=attributes)["QueueUrl"]
+        self.arn = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
+
+    def send(self, *bodies: Any) -> None:
+        for body in bodies:
+            self.client.send_message(QueueUrl=self.url, MessageBody=json.dumps(body))
+
+    def counts(self) -> tuple[int, int]:
+        """Messages that are visible, and those that somebody holds."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        told = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return int(told[names[0]]), int(told[names[1]])
+
+
+@pytest.fixture
+def mailbox(ministack: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Mailbox:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", ministack.endpoint_url)
+    monkeypatch.setattr(queue, "WAIT_S", 0)
+    return Mailbox(ministack)
+
+
+def redriven(found: QueuePlan) -> RedriveReport:
+    report = found.execute()
+    assert isinstance(report, RedriveReport)
+    return report
+
+
+def plan(ground: Ground, which: str, *, keep: bool = False, rescue: str | None = None, **how: Any) -> QueuePlan:
+    replay: dict[str, Any] = {"if_superseded": "send", "run": "run", "retries": 0, "to": f"lambda:{FUNCTION}"} | how
+    request = ReplayRequest(
+        f"sqs://{which}",
+        ledger=str(ground.folder / "ledger.db"),
+        aws=AwsSettings(region="us-east-1", endpoint_url=ground.url),
+        **replay,
+    )
+    return from_queue.plan(RedriveRequest(request, rescue=rescue, keep=keep), which)
+
+
+def test_a_plan_tells_attributes_and_receives_nothing(
+    ground: Ground, consumer: Invoked, ministack: MiniStack, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = Mailbox(ministack)
+    policy = json.dumps({"maxReceiveCount": "4", "deadLetterTargetArn": dead.arn})
+    mailbox.client.set_queue_attributes(QueueUrl=mailbox.url, Attributes={"RedrivePolicy": policy})
+    mailbox.send(ground.body(1, 2), ASYNCHRONOUS)
+    assert plan(ground, mailbox.name).data.oldest_s is None, "nobody names an endpoint of CloudWatch"
+    ministack.client("cloudwatch").put_metric_data(
+        Namespace="AWS/SQS",
+        MetricData=[
+            {
+                "MetricName": "ApproximateAgeOfOldestMessage",
+                "Dimensions": [{"Name": "QueueName", "Value": mailbox.name}],
+                "Value": 420.0,
+            }
+        ],
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", ministack.endpoint_url)
+    data = plan(ground, mailbox.name).data
+    assert data.oldest_s == 420.0
+    assert (data.messages, data.in_flight, data.moves_after, data.moves_to) == (2, 0, 4, dead.arn)
+    assert "after 4 receives the queue moves a message to" in data.warnings[0].message
+    assert mailbox.counts() == (2, 0)
+    answer = mailbox.client.receive_message(QueueUrl=mailbox.url, AttributeNames=["ApproximateReceiveCount"])
+    assert answer["Messages"][0]["Attributes"]["ApproximateReceiveCount"] == "1"
+
+
+@pytest.mark.parametrize("named", ["name", "url", "arn"])
+def test_what_is_done_is_deleted_and_the_rest_is_given_back(
+    ground: Ground, consumer: Invoked, mailbox: Mailbox, named: str
+) -> None:
+    poison = ground.places[12]
+    consumer.fails = lambda event: poison in [int(each["dynamodb"]["SequenceNumber"]) for each in event["Records"]]
+    mailbox.send(ground.body(3, 6), ground.body(3, 6), ground.body(10, 14), ground.body(20, 21), ASYNCHRONOUS)
+    which = {"name": mailbox.name, "url": mailbox.url, "arn": mailbox.arn}[named]
+    report = redriven(plan(ground, which, bisect=True))
+    assert (report.messages, report.done, report.deleted, report.delivered, report.failed) == (5, 3, 3, 7, 1)
+    assert mailbox.counts() == (2, 0)
+    assert report.source == f"sqs://{which}"
+    consumer.fails = lambda event: False
+    again = redriven(plan(ground, which, run="again"))
+    assert (again.messages, again.done, again.delivered) == (2, 1, 1)
+    assert mailbox.counts() == (1, 0)
+    assert sorted(consumer.places()) == ground.places[3:6] + ground.places[10:14] + ground.places[20:21]
+
+
+def test_what_is_to_be_kept_is_given_back_and_not_sent_twice(
+    ground: Ground, consumer: Invoked, mailbox: Mailbox
+) -> None:
+    mailbox.send(ground.body(3, 6))
+    assert redriven(plan(ground, mailbox.name, keep=True)).deleted == 0
+    assert mailbox.counts() == (1, 0)
+    again = redriven(plan(ground, mailbox.name, run="again"))
+    assert (again.done, again.deleted, again.delivered) == (1, 1, 0)
+    assert mailbox.counts() == (0, 0)
+    nothing = redriven(plan(ground, mailbox.name, run="nothing"))
+    assert (nothing.messages, nothing.exit_code, nothing.ended) == (0, 0, "the queue gave no message")
+
+
+@pytest.mark.parametrize("raw", ["true", "false"])
+def test_messages_by_way_of_sns(
+    ground: Ground, consumer: Invoked, ministack: MiniStack, mailbox: Mailbox, raw: str
+) -> None:
+    sns = ministack.client("sns")
+    topic = sns.create_topic(Name=f"given-up-{uuid.uuid4().hex[:8]}")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=mailbox.arn, Attributes={"RawMessageDelivery": raw})
+    sns.publish(TopicArn=topic, Message=json.dumps(ground.body(3, 6)))
+    report = redriven(plan(ground, mailbox.name))
+    assert (report.messages, report.done, report.delivered) == (1, 1, 3)
+    assert consumer.places() == ground.places[3:6]
+
+
+def test_a_rescue_gives_everything_back(ground: Ground, consumer: Invoked, mailbox: Mailbox) -> None:
+    mailbox.send(ground.body(3, 6), ASYNCHRONOUS)
+    path = ground.folder / "rescued.jsonl"
+    found = plan(ground, mailbox.name, to="", rescue=f"jsonl:{path}")
+    assert not path.exists()
+    report = found.execute()
+    assert isinstance(report, RescueReport)
+    assert (report.messages, report.pointers, report.records, report.exit_code) == (2, 1, 3, 4)
+    assert (mailbox.counts(), consumer.got) == ((2, 0), [])
+    with faulty(ground.url, [AccessDenied("DescribeStream")]) as proxy:
+        ground.url = proxy.endpoint_url
+        later = plan(ground, mailbox.name, source_options={"archive": f"jsonl:{path}"}).execute()
+    assert isinstance(later, RedriveReport)
+    assert (later.done, later.deleted, later.delivered) == (1, 1, 3)
+
+
+def test_a_queue_that_somebody_works_off_is_refused(
+    ground: Ground, consumer: Invoked, ministack: MiniStack, mailbox: Mailbox
+) -> None:
+    consumer.map(mailbox.arn, FUNCTION, State="Enabled")
+    with pytest.raises(UsageError, match="has a mapping of its own"):
+        plan(ground, mailbox.name)
+    client = ministack.client("sqs")
+    client.create_queue(QueueName=f"{mailbox.name}.fifo", Attributes={"FifoQueue": "true"})
+    with pytest.raises(UsageError, match="is a FIFO queue"):
+        plan(ground, f"{mailbox.name}.fifo")
+
+
+def test_what_cannot_be_redriven_is_given_back(ground: Ground, consumer: Invoked, mailbox: Mailbox) -> None:
+    mailbox.send(ASYNCHRONOUS, ground.body(1, 2, function=None))
+    with pytest.raises(UsageError, match="no message has a consumer"):
+        plan(ground, mailbox.name, to="original").execute()
+    assert mailbox.counts() == (2, 0)
+    with pytest.raises(UsageError, match="had given up"):
+        plan(ground, mailbox.name, if_superseded=None).execute()
+    assert redriven(plan(ground, mailbox.name)).done == 1
+
+
+def test_a_message_is_held_while_the_run_works_and_for_twelve_hours_at_most(mailbox: Mailbox, tmp_path: Path) -> None:
+    aws = Aws(AwsSettings(region="us-east-1", endpoint_url="http://127.0.0.1:1"))
+    asked: list[list[str]] = []
+    aws.client("sqs").meta.events.register(
+        "before-parameter-build.sqs.ChangeMessageVisibilityBatch",
+        lambda params, **_: asked.append([each["ReceiptHandle"] for each in params["Entries"]]),
+    )
+    ages_s = {
+        "new": 0,
+        "old": sqs.LONGEST_INVISIBLE_S - queue.VISIBILITY_S - 60,
+        "oldest": sqs.LONGEST_INVISIBLE_S - 60,
+    }
+    lines = [queue.Line(name, name, "{}", time.time() - age_s) for name, age_s in ages_s.items()]
+    (tmp_path / queue.RECEIVED).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines) + b'{"half')
+
+    async def go() -> None:
+        async with queue.held(aws, mailbox.url, tmp_path):
+            while not asked:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(go())
+    assert asked == [["new", "old"]]
+
+
+def test_no_more_than_a_run_may_hold_is_received(
+    mailbox: Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "MAX_MESSAGES", 30)
+    for n in range(4):
+        mailbox.client.send_message_batch(
+            QueueUrl=mailbox.url, Entries=[{"Id": str(each), "MessageBody": f"{n}-{each}"} for each in range(10)]
+        )
+    aws = Aws(AwsSettings(region="us-east-1", endpoint_url="http://127.0.0.1:1"))
+    found = sqs.queue_of(aws, mailbox.name)
+    path = tmp_path / queue.RECEIVED
+    assert queue.take_in(aws, found, path) == 30
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len({line.message_id for line in queue.lines_of(tmp_path)}) == 30
+    assert mailbox.counts() == (10, 30)
+    assert queue.give_back(aws, mailbox.url, tmp_path, frozenset(range(1, 11)), keep=False) == 10
+    assert mailbox.counts() == (30, 0)
+
+
+HANDLER = """
+import os
+
+FILE = os.open(os.environ["DELIVERED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def handle(event, context):
+    os.write(FILE, "".join(each["dynamodb"]["SequenceNumber"] + "\\n" for each in event["Records"]).encode())
+"""
+
+
+@pytest.mark.soak
+def test_kills_delete_nothing_that_was_not_done(
+    ground: Ground, mailbox: Mailbox, tmp_path: Path, kills: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is lost, and nothing comes twice but what was in flight, though messages stand twice."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kill_handler.py").write_text(HANDLER)
+    monkeypatch.setenv("DELIVERED", str(tmp_path / "delivered"))
+
+    def arrived() -> list[int]:
+        path = tmp_path / "delivered"
+        text = path.read_text() if path.exists() else ""
+        return [int(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    bodies = [ground.body(first, first + 4) for first in range(0, ITEMS, 4)]
+    mailbox.send(*bodies, *bodies[::3])
+    total = len(bodies) + len(bodies[::3])
+    words = ["redrive", f"sqs://{mailbox.name}", "--to", "handler:kill_handler:handle", "--if-superseded", "send"]
+    words += ["--endpoint-url", ground.url, "--region", "us-east-1", "--batch-size", "2", "--execute", "--json"]
+    first = [*words, "--rate", str(30 * ITEMS // (kills * 10)), "--run", "killed"]
+    rng = random.Random(3)
+    for _ in range(kills):
+        with command(*first) as started:
+            wanted = max(1, len(arrived()) + rng.randint(0, 1))  # all of it is taken in by then
+            while len(arrived()) < wanted and not started.ended:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, 0.4))  # the moment is what is random
+            assert not started.ended, started.stderr
+            started.kill()
+            assert started.wait() == -9
+        assert sum(mailbox.counts()) == total
+    code, out, err = run_restrike(*first[:-4], "--run", "killed")
+    assert code == 0, err
+    report = json.loads(out)
+    assert (report["state"], report["messages"], report["done"], report["deleted"]) == (
+        "COMPLETED",
+        total,
+        total,
+        total,
+    )
+    assert set(arrived()) == set(ground.places)
+    assert len(arrived()) - ITEMS <= 2 * kills
+    assert mailbox.counts() == (0, 0)
