@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from restrike.aws import pipelines
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
+from restrike.errors import ServiceFault
+from tests.servers.witness import Answer, Asked, witness
 
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
 
@@ -59,3 +63,19 @@ def test_a_service_that_is_not_known_in_the_region(service: str, region: str, kn
 def test_a_service_with_an_endpoint_of_its_own_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_OSIS", "http://127.0.0.1:9")
     assert pipelines.is_known_here(Aws(AwsSettings(region="cn-north-1")), "osis")
+
+
+@pytest.mark.parametrize("service", ["PIPES", "OSIS"])
+def test_a_list_that_never_ends_is_an_error(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pages were asked for as long as they held nothing."""
+    monkeypatch.setattr(pipelines, "MAX_PAGES", 3)
+
+    def empty(asked: Asked) -> Answer:
+        token = {"NextToken": "more", "nextToken": "more"} if len(server.asked) < 20 else {}
+        return Answer(body=json.dumps({"Pipes": [], "Pipelines": [], **token}).encode())
+
+    with witness(empty) as server:
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
+        with pytest.raises(ServiceFault, match="no end after 3 pages"):
+            pipelines.pipes(Aws(), "arn") if service == "PIPES" else pipelines.ingestion_pipelines(Aws())
+    assert len(server.asked) == 3

@@ -8,14 +8,14 @@ from typing import Any
 import botocore.exceptions
 
 from restrike.aws.session import Aws, ask
+from restrike.errors import ServiceFault
 
-MAX_PIPES = 1_000
-MAX_PIPELINES = 1_000
+MAX_PAGES = 100  # a page may be empty
 
 
 def pipes(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
     """The pipes that read that stream, in this account and Region, as ListPipes describes them: without filters."""
-    listed = _listed(aws, "pipes", "ListPipes", "Pipes", MAX_PIPES, SourcePrefix=stream_arn)
+    listed = _listed(aws, "pipes", "ListPipes", "Pipes", SourcePrefix=stream_arn)
     return [pipe for pipe in listed if pipe.get("Source") == stream_arn]
 
 
@@ -28,7 +28,7 @@ def pipe_filters(aws: Aws, name: str) -> list[dict[str, Any]]:
 
 def ingestion_pipelines(aws: Aws) -> list[dict[str, Any]]:
     """All pipelines of OpenSearch Ingestion in this account and Region; the list does not say what they read."""
-    return _listed(aws, "osis", "ListPipelines", "Pipelines", MAX_PIPELINES)
+    return _listed(aws, "osis", "ListPipelines", "Pipelines")
 
 
 def ingestion_configuration(aws: Aws, name: str) -> str:
@@ -59,13 +59,14 @@ def is_known_here(aws: Aws, service: str) -> bool:
     return region in session.get_available_regions(service, partition_name=partition)
 
 
-def _listed(aws: Aws, service: str, operation: str, member: str, most: int, **request: Any) -> list[dict[str, Any]]:
+def _listed(aws: Aws, service: str, operation: str, member: str, **request: Any) -> list[dict[str, Any]]:
+    """All pages; ServiceFault where they do not end, since a list that is cut would name too few."""
     client = aws.client(service)
     found: list[dict[str, Any]] = []
-    while len(found) < most:
+    for _ in range(MAX_PAGES):
         answer = ask(client, operation, **request)
         found += answer.get(member) or []
         if not answer.get("NextToken"):
-            break
+            return found
         request["NextToken"] = answer["NextToken"]
-    return found
+    raise ServiceFault(f"{operation}: it has no end after {MAX_PAGES} pages", operation=operation)
