@@ -265,7 +265,12 @@ def test_a_run_that_goes_on_has_its_filter_already(tmp_path: Path, monkeypatch: 
             "isolates its tenants",
             "name the function that is mapped",
         ),
-        ({"DurableConfig": {"ExecutionTimeout": 60}}, "orders", "is a durable function", "lambda:orders:$LATEST"),
+        (
+            {"DurableConfig": {"ExecutionTimeout": 60}},
+            "orders",
+            "is a durable function",
+            "'lambda:orders:$LATEST'",
+        ),
     ],
 )
 def test_a_function_whose_invocations_would_all_fail_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -134,4 +135,5 @@ def _unclear(name: FunctionName, mappings: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _choices(name: FunctionName, mappings: Sequence[Mapping[str, Any]]) -> str:
-    return " or ".join(f"lambda:{name.qualified(_qualifier(mapped_function(m)))}" for m in mappings)
+    named = (f"lambda:{name.qualified(_qualifier(mapped_function(m)))}" for m in mappings)
+    return " or ".join(shlex.quote(each) for each in named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,9 +81,10 @@ def _check(name: FunctionName, function: FunctionInfo) -> None:
             "No event source mapping invokes it either: name the function that is mapped.",
         )
     if function.execution_timeout_s is not None and name.qualifier is None:
+        latest = shlex.quote(f"lambda:{name.qualified('$LATEST')}")
         raise UsageError(
             f"{name} is a durable function: it is invoked by a version or an alias, not by its bare name",
-            f"Name the one that is mapped, for example lambda:{name.qualified('$LATEST')}.",
+            f"Name the one that is mapped, for example {latest}.",
         )
 
 
