@@ -275,9 +275,6 @@ def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
     return made
 
 
-"""Of one item: there may be nothing to say of them."""
-
-
 class Wire(Channel):
     """A channel to a service that speaks the AWS JSON protocol: DynamoDB and its streams."""
 
