@@ -648,6 +648,25 @@ def test_an_heir_that_never_comes_is_looked_for_ten_times(on: Opener, monkeypatc
     assert tree.count("DescribeStream") == 2 + 2  # the usual case: it is listed already, and nobody waits
 
 
+@pytest.mark.parametrize(
+    ("code", "asked"),
+    [("ThrottlingException", 9), ("InternalServerError", 9), ("ValidationException", 1)],
+)
+def test_one_refusal_of_the_filter_does_not_say_that_the_service_does_not_know_it(
+    on: Opener, monkeypatch: pytest.MonkeyPatch, code: str, asked: int
+) -> None:
+    """All shards were listed from then on, for as long as the stream was followed."""
+    monkeypatch.setattr(walk, "HEIR_LOOKS", 10)
+    tree = Tree(Shard("a", [1]))
+
+    def refuse(name: str, numbers: list[int]) -> None:
+        tree.errors["DescribeStream"] = [error_for("DescribeStream", code, "not now")]
+
+    tree.on_records = refuse
+    assert asyncio.run(gather(on(tree))).places == [1]
+    assert sum("ShardFilter" in request for _, request in tree.calls) == asked
+
+
 def test_a_lower_bound_that_is_to_come_is_asked_for_as_now(on: Opener) -> None:
     """The service refuses it, and a day of records was read instead."""
     tree = Tree(Shard("a", [1, 2], closed=False, at_s=-HOUR_S))

@@ -261,14 +261,16 @@ class Walk(abc.ABC):
                 del self._heirless[shard_id]
 
     async def _found_children(self, shard_ids: set[str]) -> bool:
-        """Asks for each one's children; False where the service does not know how to answer that."""
+        """Asks for each one's children; False where that was not answered, or the service does not know how."""
         for shard_id in shard_ids if self._filters else ():
             try:
                 answer = await streams.children(self._wire, self._arn, shard_id)
             except NotFound:
                 continue  # the shard is forgotten meanwhile
-            except (Invalid, ServiceFault, Throttled, Unreachable):
-                answer = None  # a listing is patient
+            except (ServiceFault, Throttled, Unreachable):
+                return False  # a listing is patient; of the filter that says nothing
+            except Invalid:
+                answer = None
             if answer is None:
                 self._filters = False
                 return False
