@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from datetime import UTC, datetime
@@ -76,7 +77,9 @@ def test_once_goes_on_where_the_archive_is(table: Table) -> None:
     first = capture(table)
     assert list(first.json) == [*CAPTURED, "plan"]
     assert (first.json["records"], first.json["state"], first.json["gaps"]) == (40, "COMPLETED", 0)
-    assert first.json["ended"] == "end of the stream: nothing new at 1 shard after 5 empty pages over 3 s"
+    assert re.fullmatch(
+        r"end of the stream: nothing new at 1 shard after [56] empty pages over \d s", first.json["ended"]
+    )
     table.load([{"pk": f"k{n}", "n": -1} for n in range(15)])
     assert capture(table).json["records"] == 15
     assert (capture(table).json["records"], capture(table).json["files"]) == (0, 0)

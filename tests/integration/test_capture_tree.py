@@ -301,6 +301,7 @@ def most_quiet(monkeypatch: pytest.MonkeyPatch) -> int:
     """The most of empty pages that an open shard's end takes, as it is; without the seconds."""
     monkeypatch.setattr(pages, "MOST_QUIET_PAGES", 60)
     monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.0)
+    monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.0)
     return 60
 
 

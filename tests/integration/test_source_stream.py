@@ -53,6 +53,7 @@ def most_quiet(monkeypatch: pytest.MonkeyPatch) -> int:
     """The most of empty pages that an open shard's end takes, as it is; without the seconds."""
     monkeypatch.setattr(module, "MOST_QUIET_PAGES", 60)
     monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.0)
+    monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.0)
     return 60
 
 
@@ -592,18 +593,30 @@ def test_patience_is_of_pages_and_of_seconds(on: Opener, most_quiet: int, monkey
     monkeypatch.setattr(module, "MOST_QUIET_S", 60.0)
     tree = Tree(Shard("a", [], closed=False), at_timestamp=False)
     found = asyncio.run(gather(on(tree, created_s=START_S - DAY_S)))
-    assert found.ended == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 60 s"
-    assert tree.count("GetRecords") == 2 * 60 + 1  # two a second
+    assert found.ended == "end of the stream: nothing new at 1 shard after 121 empty pages over 60 s"  # two a second
+    assert tree.count("GetRecords") == 121
 
 
-def test_a_shard_that_is_read_far_from_now_is_asked_at_an_even_pace(
+def test_a_shard_that_is_read_far_from_now_is_asked_once_a_second(
     on: Opener, most_quiet: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The more pages are asked for in the time that is waited, the further they reach."""
-    monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.001)
-    monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 3600.0)
-    found = asyncio.run(asyncio.wait_for(gather(on(sparse(pages=most_quiet - 1), created_s=START_S - DAY_S)), WAIT_S))
-    assert found.places == [1, 2, 3, 4, 5]
+    """It was asked four times a second, which made 240 pages of the 60 that are promised."""
+    now_s = 0.0
+    sleep = asyncio.sleep
+
+    async def elapse(pause_s: float) -> None:
+        nonlocal now_s
+        now_s += pause_s
+        await sleep(0)
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=time.time, monotonic=lambda: now_s))
+    monkeypatch.setattr(walk, "IDLE_POLL_S", 0.25)
+    monkeypatch.setattr(walk, "MAX_IDLE_POLL_S", 1.0)
+    monkeypatch.setattr(module, "MOST_QUIET_S", 60.0)
+    source = on(Tree(Shard("a", [], closed=False), at_timestamp=False), created_s=START_S - DAY_S)
+    monkeypatch.setattr(asyncio, "sleep", elapse)
+    found = asyncio.run(gather(source))
+    assert found.ended == "end of the stream: nothing new at 1 shard after 62 empty pages over 60 s"
 
 
 def test_a_plan_takes_the_least_for_an_end_and_says_that_there_may_be_more(on: Opener, most_quiet: int) -> None:

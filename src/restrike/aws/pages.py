@@ -26,7 +26,7 @@ NEAR_S = 300.0
 MOST_QUIET_PAGES, MOST_QUIET_S = 60, 60.0
 """Of each so many at most where the place is further from now than NEAR_S. GetRecords may answer any number of empty
 pages before it comes to records, and nobody says how many; but the longer that time, the more may lie there. So it is a
-page and a second for each minute of it."""
+page and a second for each minute of it, and about one page a second is asked for."""
 MINUTE_S = 60.0
 DOUBTS = 10  # times that a shard, which gives nothing, is waited for anew
 AFTER_START_S = 1.0
@@ -162,7 +162,7 @@ class Pages(Walk):
         self._progress: dict[str, _Shard] = {}
         self._ends: Counter[str] = Counter()
         self._doubtful = False
-        self._guesses: list[tuple[int, float]] = []  # empty pages and seconds that were taken for an end
+        self._guesses: list[tuple[int, float]] = []  # empty pages that were taken for an end, and their seconds
         self._asked_s: dict[str, float] = {}
         self._queue: asyncio.Queue[ShardPage | None] = asyncio.Queue(QUEUED_PAGES)
 
@@ -339,14 +339,14 @@ class Pages(Walk):
             if ends and shard.doubts >= DOUBTS:
                 raise ServiceFault(
                     f"shard {shard_id} holds records that it does not give: {DOUBTS} times {pages} empty pages"
-                    f" over {seconds:.0f} s came instead",
+                    f" or more, over at least {seconds:.0f} s, came instead",
                     "Run the same command again: it goes on where this one ended.",
                 )
             return False
         if ends:
             self._leave(shard_id)
             self._ends["nothing new"] += 1
-            self._guesses.append((pages, seconds))
+            self._guesses.append((shard.empty_pages, now - shard.quiet_since))
             self._doubtful = self._doubtful or far
         shard.guessed_s = asked_s
         return True

@@ -95,7 +95,7 @@ class Walk(abc.ABC):
         """The shard is read from there on. `by_time`: from that time, and not from its oldest record."""
 
     def _hurries(self, shard_id: str) -> bool:
-        """Whether the shard is asked at the same pace, however long it gives nothing."""
+        """Whether the shard is asked once a second at least, however long it gives nothing."""
         return False
 
     def _gone(self, shard_id: str) -> None:  # noqa: B027 - may be left as it is
@@ -356,8 +356,7 @@ class Walk(abc.ABC):
                         return
             if quiet:
                 await asyncio.sleep(pause_s)
-                if not self._hurries(shard_id):
-                    pause_s = min(pause_s * 1.5, self._idle_poll_s)
+                pause_s = min(MAX_IDLE_POLL_S if self._hurries(shard_id) else pause_s * 1.5, self._idle_poll_s)
             else:
                 pause_s = IDLE_POLL_S
 
