@@ -421,6 +421,21 @@ def test_a_stream_that_was_switched_off_is_captured_to_its_end_and_said_to_be(st
     check(store, tree, shards)
 
 
+def test_an_open_shard_of_a_stream_that_was_switched_off_ends_a_capture_and_is_looked_at_again(tmp_path: Path) -> None:
+    """Whoever followed it did so until the stream was forgotten."""
+    store, shard = folder(tmp_path), Shard("a", [1, 2], closed=False)
+    tree = Tree(shard, images=True)
+    tree.status = "DISABLED"
+    ended = once(store, tree, follow=True)
+    assert ended == "end of the stream: nothing new at 1 shard after 5 empty pages over 0 s"
+    assert state_of(store).ended is None
+    shard.put(3, 1.0)
+    shard.closed = True
+    ended = once(store, tree, follow=True)
+    assert state_of(store).ended == ended == "end of the stream: every shard is closed and read"
+    check(store, tree, [shard])
+
+
 def test_a_closed_shard_is_put_before_its_children(tmp_path: Path) -> None:
     """Whoever reads an archive that is being written, or whose capture was killed, has no child without its parent's
     last records."""

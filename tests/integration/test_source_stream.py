@@ -771,6 +771,27 @@ def test_following_ends_where_the_stream_is_switched_off(on: Opener) -> None:
     assert found.ended == "end of the stream: every shard is closed and read"
 
 
+def test_following_ends_at_an_open_shard_of_a_stream_that_is_switched_off(
+    on: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was followed until the stream was forgotten. What comes before the end is read."""
+    monkeypatch.setattr(walk, "REFRESH_SHARDS_S", 0.05)
+    shard = Shard("a", [1, 2], closed=False)
+    tree = Tree(shard)
+    looks = itertools.count()
+
+    def off(name: str, numbers: list[int]) -> None:
+        if not numbers and next(looks) == 20:  # later than an end is guessed elsewhere
+            tree.status = "DISABLED"
+            shard.put(3, 1.0)
+
+    tree.on_records = off
+    found = asyncio.run(asyncio.wait_for(gather(on(tree, follow=True)), WAIT_S))
+    assert found.places == [1, 2, 3]
+    assert found.ended == "end of the stream: nothing new at 1 shard after 5 empty pages over 0 s"
+    assert found.drained == set()
+
+
 def test_following_to_the_end_of_the_window(on: Opener) -> None:
     now = time.time()
     shard = Shard("a", [1, 2], closed=False, at_s=now - START_S - 50)

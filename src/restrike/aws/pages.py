@@ -161,6 +161,7 @@ class Pages(Walk):
         self._after: Mapping[str, int] = {}
         self._progress: dict[str, _Shard] = {}
         self._ends: Counter[str] = Counter()
+        self._off: set[str] = set()  # open shards of a stream that was switched off, left where they gave nothing
         self._doubtful = False
         self._guesses: list[tuple[int, float]] = []  # empty pages that were taken for an end, and their seconds
         self._asked_s: dict[str, float] = {}
@@ -210,7 +211,7 @@ class Pages(Walk):
     @property
     def open(self) -> bool:
         """Whether the stream may get more records."""
-        return self._status != "DISABLED" or bool(self._left)
+        return self._status != "DISABLED" or not self._left <= self._off
 
     @property
     def doubtful(self) -> bool:
@@ -225,7 +226,7 @@ class Pages(Walk):
             pages, seconds = (_span([guess[number] for guess in self._guesses]) for number in (0, 1))
             ends[-1] += f" after {pages} empty pages over {seconds} s"
         if ends:
-            return f"end of the {'window' if self._follow else 'stream'}: {', '.join(ends)}"
+            return f"end of the {'window' if self._follow and not self._off else 'stream'}: {', '.join(ends)}"
         return "end of the stream: every shard is closed and read"
 
     def _of(self, shard_id: str) -> _Shard:
@@ -316,11 +317,16 @@ class Pages(Walk):
     async def _seems_read(self, shard_id: str, shard: _Shard, asked_s: float) -> bool:
         """Whether the shard has nothing more, as far as empty pages tell; and, where that was awaited, leaves it.
 
+        With `follow` it is left only past the window, and where the stream is switched off: that closes its shards, but
+        one that is not told to be closed must not be followed for ever. It is not taken for drained: who comes again
+        looks at it again.
+
         A single empty page, or a short one, does not say so, and no number of them is a proof. So where the place is
         far from now, and the service finds places by time, a record behind it that is found like this is a doubt: the
         shard is read on.
         """
-        ends = not self._follow or self._past_the_window()
+        off = self._follow and self._status == "DISABLED"
+        ends = not self._follow or off or self._past_the_window()
         if ends and not shard.past:
             shard.past, shard.empty_pages = True, 0
         shard.empty_pages += 1
@@ -345,6 +351,7 @@ class Pages(Walk):
             return False
         if ends:
             self._leave(shard_id)
+            self._off |= {shard_id} if off else set()
             self._ends["nothing new"] += 1
             self._guesses.append((shard.empty_pages, now - shard.quiet_since))
             self._doubtful = self._doubtful or far
