@@ -215,7 +215,8 @@ def test_the_environment_does_not_tell_obstore_what_botocore_was_told_otherwise(
         ("s3://arn:aws:s3:eu-west-1:123456789012:accesspoint:mine/p", "access point"),
         ("s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/p", "access point"),
         ("s3://fast--use1-az5--x-s3/p", "directory bucket"),
-        ("s3://no such bucket/p", "Invalid bucket name"),
+        ("s3://no such bucket/p", "'no such bucket' is no name of a bucket"),
+        ("s3://UPPER_case!/x", "'UPPER_case!' is no name of a bucket"),
         ("s3://test-accessp-o0b1d075431d83bebde8xz5w8ijx1qzlbp3i3kuse10--op-s3/p", "is signed for s3-outposts"),
     ],
 )
@@ -223,6 +224,7 @@ def test_what_is_no_plain_bucket_is_refused(uri: str, why: str, monkeypatch: pyt
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # nobody is asked
     with pytest.raises(UsageError, match=why) as caught:
         open_store(uri, Aws)
+    assert "\n" not in caught.value.message
     assert caught.value.hint
 
 

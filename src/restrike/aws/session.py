@@ -18,7 +18,7 @@ from botocore import xform_name
 from botocore.configprovider import ConfiguredEndpointProvider
 
 from restrike.aws.credentials import Credentials
-from restrike.aws.destination import Destination, destination_of
+from restrike.aws.destination import Destination, destination, destination_of
 from restrike.aws.endpoints import checked_endpoint
 from restrike.aws.refusals import EXPIRED_TOKEN_CODES, error_for, not_of, unreachable
 from restrike.aws.settings import AwsSettings
@@ -209,7 +209,7 @@ def time_of(client: Any, operation: str, **parameters: Any) -> datetime | None:
 
 def told(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     """What the service answers to that, be it a refusal; Unreachable where it answers nothing."""
-    where = destination_of(client).url
+    where = destination(client, operation, **parameters).url  # a bucket may be a host
     try:
         with told_if_silent(_name_of(client), operation, where):
             answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)

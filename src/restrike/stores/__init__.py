@@ -16,7 +16,7 @@ from restrike.stores.s3 import open_bucket
 def open_store(uri: str, ask: Callable[[], Aws], *, create: bool = False) -> Store:
     """The store of `s3://bucket/prefix` or of a folder; `create` makes the folder. `ask` is called only for S3."""
     scheme, _, rest = uri.partition("://")
-    bucket, _, prefix = rest.strip("/").partition("/")
+    bucket, _, prefix = rest.rstrip("/").partition("/")
     if scheme == "s3" and bucket:
         return open_bucket(uri, bucket, prefix, ask())
     if re.match(r"[A-Za-z][\w+.-]*:", uri):

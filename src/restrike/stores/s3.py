@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,8 @@ from restrike.stores.objects import Store, first_line
 
 CREDENTIALS_FOR_S = 300.0  # how long S3's client may keep what botocore gave; botocore renews its own
 RETRY_FOR_S = 60.0
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
+"""Of buckets that are made today only small letters; older ones may have more, and botocore takes as many."""
 _ELSEWHERE = ("Received redirect without LOCATION", "PermanentRedirect", "AuthorizationHeaderMalformed")
 
 T = TypeVar("T")
@@ -29,13 +32,18 @@ def open_bucket(uri: str, bucket: str, prefix: str, aws: Aws) -> Store:
         raise UsageError(
             f"{uri} is an access point by its ARN, which Restrike cannot use", "Give its alias, or the bucket's name."
         )
+    if not _NAME.fullmatch(bucket):
+        raise UsageError(
+            f"{uri}: {bucket!r} is no name of a bucket",
+            "A name has letters, digits, dots and hyphens: s3://bucket/prefix.",
+        )
     if bucket.endswith("--x-s3"):
         raise UsageError(
             f"{uri} is a directory bucket (S3 Express), which lists in no order", "Use a general purpose bucket."
         )
     if not aws.may_ask("s3"):
         raise UsageError(
-            "the table is on this machine, and s3: would write to a bucket of an AWS account",
+            f"DynamoDB is on this machine, and {uri} is in an AWS account, which is neither read nor written then",
             "Set AWS_ENDPOINT_URL_S3 to where the bucket is, or use a folder.",
         )
     return Bucket(uri.rstrip("/"), bucket, prefix, aws, place_of(aws, bucket))

@@ -39,7 +39,7 @@ def open_place(where: str, aws: Callable[[], Aws]) -> tuple[Store, str]:
     where = where.rstrip("/").removesuffix(f"/{SUMMARY}").removesuffix(f"/{FILES}")
     scheme, _, rest = where.partition("://")
     if scheme == "s3":
-        bucket, _, prefix = rest.strip("/").partition("/")
+        bucket, _, prefix = rest.rstrip("/").partition("/")
         return open_store(f"s3://{bucket}", aws), prefix
     path = Path(where)
     parts = path.parts
