@@ -54,7 +54,11 @@ class Reference:
         """The URL, of a request that is signed; None where it refuses to make one."""
         if service not in self._clients:
             self._clients[service] = self._session.create_client(
-                service, self._region, config=botocore.config.Config(account_id_endpoint_mode="disabled")
+                service,
+                self._region,
+                config=botocore.config.Config(
+                    account_id_endpoint_mode="disabled", s3={"us_east_1_regional_endpoint": "regional"}
+                ),
             )
             self._clients[service].meta.events.register("before-send", self._stop)
         try:
@@ -235,7 +239,7 @@ def test_where_requests_go_is_told_without_credentials_and_without_a_network(mon
     aws = Aws()
     assert [aws.endpoint(service) for service in ("dynamodb", "s3")] == [
         "https://dynamodb.us-east-1.amazonaws.com",
-        "https://s3.amazonaws.com",
+        "https://s3.us-east-1.amazonaws.com",
     ]
     with pytest.raises(BadCredentials, match="no AWS credentials were found"):
         ask(aws.client("dynamodb"), "ListTables")
@@ -264,3 +268,28 @@ def test_an_error_names_the_host_that_was_asked(monkeypatch: pytest.MonkeyPatch)
         ask(Aws().client("dynamodbstreams"), "ListStreams")
     assert isinstance(caught.value, Unreachable)
     assert "https://streams-dynamodb.us-east-1.api.aws" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "host"),
+    [
+        ("", "", "s3.us-east-1.amazonaws.com"),
+        ("environment", "regional", "s3.us-east-1.amazonaws.com"),
+        ("environment", "legacy", "s3.amazonaws.com"),
+        ("profile", "legacy", "s3.amazonaws.com"),
+        ("profile, nested", "legacy", "s3.amazonaws.com"),
+    ],
+)
+def test_s3_in_us_east_1_is_asked_at_its_own_host_unless_it_is_said_otherwise(
+    where: str, value: str, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """botocore asks the host of all Regions there, and only there."""
+    name = "us_east_1_regional_endpoint"
+    text = f"s3 =\n  {name} = {value}\n" if where == "profile, nested" else f"s3_{name} = {value}\n"
+    (tmp_path / "config").write_text(f"[default]\n{text if where.startswith('profile') else ''}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    if where == "environment":
+        monkeypatch.setenv("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", value)
+    client = Aws(AwsSettings(region="us-east-1")).client("s3")
+    place = destination(client, "HeadBucket", Bucket="a-bucket")
+    assert (place.url, place.region) == (f"https://a-bucket.{host}", "us-east-1")

@@ -134,7 +134,10 @@ class Aws:
         if (service, region) not in self._clients:
             try:
                 client: Any = self.session.create_client(
-                    service, region_name=region, endpoint_url=self.configured_endpoint(service), config=_COLD
+                    service,
+                    region_name=region,
+                    endpoint_url=self.configured_endpoint(service),
+                    config=self._cold(service),
                 )
             except (botocore.exceptions.BotoCoreError, ValueError) as error:
                 raise UsageError(f"no {service} client: {error}", "Check --region and --endpoint-url.") from None
@@ -142,6 +145,14 @@ class Aws:
             client.meta.events.register_first("needs-retry", note_try)
             self._clients[service, region] = client
         return self._clients[service, region]
+
+    def _cold(self, service: str) -> botocore.config.Config:
+        """S3 is asked at its Region's own host, where the user has not said otherwise: for us-east-1 botocore takes the
+        host of all Regions, which a firewall that knows the Region's, or a VPC's endpoint, does not let through."""
+        told = self.session.get_config_variable("s3") or {}
+        if service != "s3" or told.get("us_east_1_regional_endpoint"):
+            return _COLD
+        return _COLD.merge(botocore.config.Config(s3={"us_east_1_regional_endpoint": "regional"}))
 
     def _renew_expired(self, response: Any, request_dict: dict[str, Any], **_: Any) -> int | None:
         """botocore's event `needs-retry`: a call whose credentials had just expired is made once more."""
