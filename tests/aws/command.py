@@ -69,12 +69,11 @@ def main(
                 os.environ |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local")
             probe = Probe(options, console, claims, regional if options.two_regions else (), table)
             return probe.clean() if options.clean else probe.run()
-    except RestrikeError as error:
-        _complain(error.message, error.hint)
-        return error.exit_code
-    except SERVICE_ERRORS as error:
-        _complain(str(error))
-        return REFUSED
+    except (RestrikeError, *SERVICE_ERRORS) as error:
+        _complain(error)
+        if options.json:
+            _print_json(_as_data(error))
+        return error.exit_code if isinstance(error, RestrikeError) else REFUSED
     except (KeyboardInterrupt, Stopped):
         return STOPPED
 
@@ -142,7 +141,8 @@ class Probe:
         for fact, value in facts.items():
             self._say(f"{fact:<8} {value}")
         table, results = self._table(self._aws, name), list[Result]()
-        stopped, refused, removed = False, False, False
+        stopped, removed = False, False
+        refused: Exception | None = None
         with _told_of_signals():
             try:
                 table.make()
@@ -150,12 +150,13 @@ class Probe:
             except Stopped:
                 stopped = True
             except (RestrikeError, *SERVICE_ERRORS) as error:
-                refused = True
-                _complain(str(error), f"If an answer was lost it may be there: {self._own('--clean')}")
+                refused = error
+                _complain(error, f"Its answer was lost, it may be there: {self._own('--clean')}" if table.made else "")
             finally:
                 removed = self._remove(table)
-        if results or not refused:
-            self._report(results, {"table": name, "stopped": stopped, "deleted": removed and table.made})
+        about = {"table": name, "stopped": stopped, "deleted": removed and table.made}
+        if results or refused is None or self._options.json:
+            self._report(results, about | ({} if refused is None else _as_data(refused)))
         if stopped:
             return STOPPED
         if refused or not removed:
@@ -241,8 +242,11 @@ class Probe:
         if self._options.json:
             left = [each.table.name for each in found if each.table.name not in deleted]
             _print_json({"where": self._facts, "ours": ours, "deleted": deleted, "left": left})
-        if not self._options.execute:
+        if not ours:
+            self._say("Nothing to delete.")
+        elif not self._options.execute:
             self._say(f"{len(ours)} to delete. A probe may be at work on one. --execute deletes them.")
+        if not self._options.execute:
             return 0
         if len(deleted) < len(ours):
             return REFUSED
@@ -302,5 +306,16 @@ def _print_json(data: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
 
 
-def _complain(message: str, hint: str = "") -> None:
-    sys.stderr.write(f"error: {message}\n" + (f"  {hint}\n" if hint else ""))
+def _as_data(error: Exception) -> dict[str, str]:
+    """For --json, whose object is there whatever happens."""
+    told = {"error": type(error).__name__, "message": _message(error)}
+    return told | ({"hint": error.hint} if isinstance(error, RestrikeError) and error.hint else {})
+
+
+def _message(error: Exception | str) -> str:
+    return error.message if isinstance(error, RestrikeError) else str(error)
+
+
+def _complain(error: Exception | str, hint: str = "") -> None:
+    hint = hint or (error.hint if isinstance(error, RestrikeError) else "")
+    sys.stderr.write(f"error: {_message(error)}\n" + (f"  {hint}\n" if hint else ""))

@@ -27,6 +27,12 @@ REMOVING_S = 300.0
 REPLICATING_S = 1_800.0
 LONGEST_PAUSE_S = 2.0
 LARGEST_ITEM_BYTES = 400 * 1024
+NOT_SENT = (
+    botocore.exceptions.ConnectTimeoutError,
+    botocore.exceptions.EndpointConnectionError,
+    botocore.exceptions.ProxyConnectionError,
+)
+"""No connection came about: the service has not seen the request."""
 
 
 class Took(RestrikeError):
@@ -79,7 +85,16 @@ class Table:
 
         Its two indexes hold the items that have the attribute `all`, or `keys`.
         """
-        self.made = True
+        lost = False
+
+        def note_try(response: Any = None, caught_exception: Exception | None = None, **_: Any) -> None:
+            """botocore's event `needs-retry`: whether that try may have made it."""
+            nonlocal lost
+            refused = response is not None and 400 <= response[0].status_code < 500
+            lost = lost or not (refused or isinstance(caught_exception, NOT_SENT))
+
+        self.dynamodb.meta.events.register("needs-retry.dynamodb.CreateTable", note_try)
+        self.made = True  # where it is stopped meanwhile
         try:
             self.dynamodb.create_table(
                 TableName=self.name,
@@ -90,8 +105,8 @@ class Table:
                 StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
                 Tags=[{"Key": TAG, "Value": self.name}],
             )
-        except botocore.exceptions.ClientError:
-            self.made = False
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
+            self.made = lost
             raise
         self.await_active(MAKING_S)
 

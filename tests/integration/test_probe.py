@@ -251,6 +251,58 @@ def test_a_table_whose_making_was_not_answered_is_deleted(proxy: Proxy, capsys: 
     assert probes(proxy.endpoint_url) == []
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_service_that_is_not_reached_has_made_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Two commands were told that delete what was never asked for; with --json nothing was said on stdout."""
+    assert main(["--endpoint-url", "http://127.0.0.1:1", "--execute", *words], [fine]) == 3
+    out, err = capsys.readouterr()
+    assert "Could not connect" in err
+    assert "delete" not in err.partition("error:")[2]
+    assert "--clean" not in err
+    if words:
+        told = json.loads(out)
+        assert (told["error"], told["deleted"], told["claims"]) == ("EndpointConnectionError", False, [])
+        assert "Could not connect" in told["message"]
+    else:
+        assert out == ""
+
+
+def test_an_answer_that_was_lost_before_a_refused_try_may_have_made_it(
+    dynamodb_local: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next try is told that the table is there, and it was left."""
+
+    class TriedAgain(Table):
+        def _client(self, service: str) -> Any:
+            client = super()._client(service)
+            lost = iter([True])
+            client.meta.events.register("needs-retry", lambda **_: 0 if next(lost, False) else None)
+            return client
+
+    with faulty(dynamodb_local, [ResetAfterApply("CreateTable", times=1)]) as proxy:
+        assert main(["--endpoint-url", proxy.endpoint_url, "--execute"], [fine], table=TriedAgain) == 3
+        assert proxy.count("CreateTable") == 2
+    assert "ResourceInUseException" in capsys.readouterr().err
+    assert probes(dynamodb_local) == []
+
+
+def test_an_account_that_cannot_be_told_is_an_object_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    assert main(["--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["error"] == "Unreachable"
+
+
+def test_clean_that_finds_nothing_says_so(capsys: pytest.CaptureFixture[str], dynamodb_local: str) -> None:
+    for words in ([], ["--execute"]):
+        assert main(["--clean", "--endpoint-url", dynamodb_local, *words]) == 0
+        err = capsys.readouterr().err
+        assert err.endswith("Nothing to delete.\n")
+        assert "--execute deletes" not in err
+
+
 def test_an_iterator_that_expired_is_made_anew(proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
     """Before the first record, and behind some."""
     proxy.script([ExpiredIterator(times=1), ExpiredIterator(times=1, skip=3)])
