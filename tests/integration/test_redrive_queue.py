@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import itertools
 import json
 import random
 import time
@@ -13,11 +15,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 
 from restrike.aws import sqs
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
-from restrike.errors import UsageError
+from restrike.errors import AwsError, UsageError
 from restrike.model.record import Record
 from restrike.model.report import RedriveReport, RescueReport
 from restrike.replaying.redriving import from_queue, queue
@@ -129,6 +133,9 @@ def test_a_plan_tells_attributes_and_receives_nothing(
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", ministack.endpoint_url)
     data = plan(ground, mailbox.name).data
     assert data.oldest_s == 420.0
+    assert data.expires_in_s == 86_400 - 420, "the pointer's 24 h end before the queue's four days"
+    mailbox.client.set_queue_attributes(QueueUrl=mailbox.url, Attributes={"MessageRetentionPeriod": "3600"})
+    assert plan(ground, mailbox.name).data.expires_in_s == 3_600 - 420
     assert (data.messages, data.in_flight, data.moves_after, data.moves_to) == (2, 0, 4, dead.arn)
     assert "after 4 receives the queue moves a message to" in data.warnings[0].message
     assert mailbox.counts() == (2, 0)
@@ -241,6 +248,37 @@ def test_a_message_is_held_while_the_run_works_and_for_twelve_hours_at_most(mail
 
     asyncio.run(go())
     assert asked == [["new", "old"]]
+
+
+class Streamed(io.BytesIO):
+    """As botocore reads the body of an answer."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+def test_a_queue_that_gives_no_more_is_redriven_with_what_it_gave(mailbox: Mailbox, tmp_path: Path) -> None:
+    """It gives out 120,000 messages at a time, to whomever; no engine here has that limit."""
+    mailbox.client.send_message_batch(
+        QueueUrl=mailbox.url, Entries=[{"Id": str(each), "MessageBody": f"{each}"} for each in range(10)]
+    )
+    aws = Aws(AwsSettings(region="us-east-1", endpoint_url="http://127.0.0.1:1"))
+    received = itertools.count()
+
+    def refuse(request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
+        if next(received) == 0:
+            return None
+        headers = {"x-amzn-query-error": "OverLimit;Sender"}
+        body = b'{"__type": "com.amazonaws.sqs#OverLimit", "message": "Too many messages in flight"}'
+        return AWSResponse(request.url, 403, HTTPHeaders.from_dict(headers), Streamed(body))
+
+    aws.client("sqs").meta.events.register("before-send.sqs.ReceiveMessage", refuse)
+    found = sqs.queue_of(aws, mailbox.name)
+    assert queue.take_in(aws, found, tmp_path / queue.RECEIVED) == 10
+    with pytest.raises(AwsError, match="OverLimit") as told:
+        queue.take_in(aws, found, tmp_path / "another.jsonl")
+    assert "120,000 of its messages are held already" in told.value.hint
+    assert mailbox.counts() == (0, 10)
 
 
 def test_no_more_than_a_run_may_hold_is_received(

@@ -14,6 +14,9 @@ from restrike.errors import AwsError, UsageError
 
 METRIC_WINDOW_S = 900
 A_CALL = 10  # messages, the limit of each of these calls
+MOST_HELD = 120_000  # messages of one queue that are held at a time, by whomever
+OVER_LIMIT = ("OverLimit", "AWS.SimpleQueueService.OverLimit")
+"""The codes with which a queue refuses to give out more than MOST_HELD."""
 LONGEST_INVISIBLE_S = 12 * 3600
 """From the receive on, however often it is extended; then the message is received again."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}(\.fifo)?")

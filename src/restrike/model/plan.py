@@ -322,7 +322,8 @@ class RedrivePlanData(msgspec.Struct, frozen=True):
 class QueuePlanData(msgspec.Struct, frozen=True):
     """The plan of a redrive from a queue, as data: a queue cannot be listed, so that only its attributes are told.
     After `moves_after` receives it moves a message to `moves_to`. A run takes `most` messages. `oldest_s`: the age of
-    its oldest message, by its metric."""
+    its oldest message, by its metric; `expires_in_s`: the time that is left of it at most, by the queue's retention and
+    by the 24 h after a batch's arrival for which a pointer is good."""
 
     run: str
     failures: str
@@ -332,6 +333,7 @@ class QueuePlanData(msgspec.Struct, frozen=True):
     in_flight: int | None
     retention_s: int | None
     oldest_s: float | None
+    expires_in_s: float | None
     moves_after: int | None
     moves_to: str
     most: int

@@ -102,6 +102,11 @@ def show_queue_plan(plan: QueuePlanData) -> Rows:
     row("a run takes", f"{plan.most:,} at most; what they tell of is known when they are taken in")
     oldest = "unknown" if plan.oldest_s is None else f"{duration(plan.oldest_s)} old, by its metric"
     row("oldest", oldest)
+    if plan.expires_in_s is not None:
+        row(
+            "expires",
+            f"the oldest, in {duration(plan.expires_in_s)} at most: a pointer is good for 24 h from the batch on",
+        )
     if plan.retention_s is not None:
         row("kept for", duration(plan.retention_s))
     if plan.moves_to:

@@ -12,6 +12,7 @@ import msgspec
 from restrike.aws import sqs
 from restrike.aws.session import Aws
 from restrike.aws.sqs import Queue
+from restrike.aws.streams import RETENTION_S
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.plan import Planned, PlanWarning, QueuePlanData
 from restrike.model.report import RedriveReport, RescueReport
@@ -128,6 +129,7 @@ def plan(request: RedriveRequest, text: str) -> QueuePlan:
     aws = Aws(asked.aws)
     queue = queues.look(aws, text)
     policy = msgspec.json.decode(queue.attributes.get("RedrivePolicy", "{}"), type=_Policy)
+    oldest_s, retention_s = sqs.oldest_age_s(aws, queue), queue.number("MessageRetentionPeriod")
     warnings = []
     if policy.target:
         warnings.append(
@@ -144,8 +146,9 @@ def plan(request: RedriveRequest, text: str) -> QueuePlan:
         queue=queue.url,
         messages=queue.number("ApproximateNumberOfMessages"),
         in_flight=queue.number("ApproximateNumberOfMessagesNotVisible"),
-        retention_s=queue.number("MessageRetentionPeriod"),
-        oldest_s=sqs.oldest_age_s(aws, queue),
+        retention_s=retention_s,
+        oldest_s=oldest_s,
+        expires_in_s=None if oldest_s is None else max(0.0, min(retention_s or RETENTION_S, RETENTION_S) - oldest_s),
         moves_after=int(policy.max_receives) or None,
         moves_to=policy.target,
         most=queues.MAX_MESSAGES,

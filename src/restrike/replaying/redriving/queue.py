@@ -80,7 +80,15 @@ def take_in(aws: Aws, queue: Queue, path: Path) -> int:
     empty = size_bytes = 0
     try:
         while empty < EMPTY_RECEIVES and len(handles) <= MAX_MESSAGES - sqs.A_CALL and size_bytes < MAX_BYTES:
-            messages = sqs.receive(aws, queue.url, visibility_s=VISIBILITY_S, wait_s=WAIT_S)
+            try:
+                messages = sqs.receive(aws, queue.url, visibility_s=VISIBILITY_S, wait_s=WAIT_S)
+            except AwsError as error:
+                if error.code not in sqs.OVER_LIMIT:
+                    raise
+                if not handles:
+                    error.hint = f"{sqs.MOST_HELD:,} of its messages are held already. Wait until they are given back."
+                    raise
+                break  # with what is here already
             empty = 0 if messages else empty + 1
             if messages:
                 handles += [each.handle for each in messages]
