@@ -332,7 +332,7 @@ SOURCES: list[Row] = [
     ("archive:kept/table=nobodys", 4, "holds no records of an archive"),
     ("archive:s3:/bucket/kept", 2, "Write archive:s3://bucket/kept."),
     ("archive:s3://bucket/kept", 2, "which is neither read nor written then"),
-    ("archive:s3://bucket/kept", 2, "AWS_ENDPOINT_URL_S3"),
+    ("archive:s3://bucket/of-others", 2, "AWS_ENDPOINT_URL_S3"),
     ("archive:s3:///kept", 2, "'s3:///kept' is no place for an archive"),
     ("archive:ftp://bucket/kept", 2, "is no place for an archive"),
     ("archive:stream:orders", 2, "is no"),
@@ -483,7 +483,7 @@ REPLAY: list[Row] = [
     ("failures:folder --to jsonl:new.jsonl", 2, "there are no messages in"),
     ("failures:sqs://queue --to jsonl:new.jsonl", 2, "messages are not taken out of a queue"),
     ("failures:s3:b/p --to jsonl:new.jsonl", 2, "Write failures:s3://b/p."),
-    ("failures:s3://b/p --to jsonl:new.jsonl", 2, "and s3: would write to a bucket"),
+    ("failures:s3://b/p --to jsonl:new.jsonl", 2, "which is neither read nor written then"),
     ("failures:text.txt --archive nowhere --to jsonl:new.jsonl", 2, "nowhere is not there"),
     ("failures:text.txt --archive jsonl:text.txt --to jsonl:new.jsonl", 2, "is no rescue: line 1"),
     ("jsonl:records.jsonl --archive kept --to jsonl:new.jsonl", 2, "has no use for --archive"),
@@ -518,7 +518,7 @@ REDRIVE: list[Row] = [
     ("sqs://queue --to original --delete-objects", 2, "--delete-objects is for objects in S3"),
     ("given-up.jsonl --to jsonl:new.jsonl --keep", 2, "--keep is for messages of a queue"),
     ("s3:b/p --to original", 2, "Write failures:s3://b/p."),
-    ("s3://b/p --to original", 2, "and s3: would write to a bucket"),
+    ("s3://b/p --to original", 2, "which is neither read nor written then"),
 ]
 
 CAPTURE: list[Row] = [
