@@ -316,6 +316,7 @@ def test_kills_delete_nothing_that_was_not_done(
     ground: Ground, mailbox: Mailbox, tmp_path: Path, kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And nothing is lost, and nothing comes twice but what was in flight, though messages stand twice."""
+    kills = min(kills, 20)  # as many as so few records allow
     monkeypatch.chdir(tmp_path)
     (tmp_path / "kill_handler.py").write_text(HANDLER)
     monkeypatch.setenv("DELIVERED", str(tmp_path / "delivered"))
@@ -330,7 +331,7 @@ def test_kills_delete_nothing_that_was_not_done(
     total = len(bodies) + len(bodies[::3])
     words = ["redrive", f"sqs://{mailbox.name}", "--to", "handler:kill_handler:handle", "--if-superseded", "send"]
     words += ["--endpoint-url", ground.url, "--region", "us-east-1", "--batch-size", "2", "--execute", "--json"]
-    first = [*words, "--rate", str(30 * ITEMS // (kills * 10)), "--run", "killed"]
+    first = [*words, "--rate", str(15 * ITEMS // (kills * 10)), "--run", "killed"]
     rng = random.Random(3)
     for _ in range(kills):
         with command(*first) as started:
