@@ -320,6 +320,16 @@ class Tenure:
     async def _save(
         self, *, owner: Owner | None, call: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread
     ) -> None:
+        """To its end, also where it is cancelled: a thread that writes goes on, and whoever saves next must know what
+        it has written."""
+        saving = asyncio.ensure_future(self._saved(owner, call))
+        try:
+            await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            await asyncio.gather(saving, return_exceptions=True)
+            raise
+
+    async def _saved(self, owner: Owner | None, call: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
         async with self._saving:
             state = self.state
             state.owner, state.saved_s = owner, self.now_s()
