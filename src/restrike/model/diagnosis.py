@@ -56,10 +56,10 @@ class Horizon(msgspec.Struct, frozen=True):
 class IndexSeen(msgspec.Struct, frozen=True):
     """An index (or the table's own key, `name` ""), and whether it could select by date.
 
-    `attribute` is the key attribute that holds dates, `role` which key it is, `form` how a date is spelled there (`day`,
-    `month`, `hour`, `iso`, `epoch s`, `epoch ms`); all three "" where none does. `samples`: up to three of its values.
-    `sparse`: whether items are missing in it, None where that cannot be told. `entries_a_day` and `wru_a_day` (what touching
-    one day costs in write units) are estimates from `sampled` entries.
+    `attribute` is the key attribute that holds dates, `role` which key it is, `form` how a date is spelled there
+    (`day`, `month`, `hour`, `iso`, `epoch s`, `epoch ms`); all three "" where none does. `samples`: up to three of its
+    values. `sparse`: whether items are missing in it, None where that cannot be told. `entries_a_day` and `wru_a_day`
+    (what touching one day costs in write units) are estimates from `sampled` entries.
     """
 
     name: str
@@ -92,9 +92,9 @@ class PointInTime(msgspec.Struct, frozen=True):
 class Undelivered(msgspec.Struct, frozen=True):
     """An on-failure destination: `kind` is sqs, sns, s3 or other. Numbers are None where they cannot be known.
 
-    `oldest_age_s`: of its oldest message. `expires_in_s`: until that one's pointer, or the message itself, is of no more
-    use; None where it holds payloads (S3), which do not expire. `redrivable`: `restrike redrive` takes it as it is (an SNS
-    topic it does not, a queue behind one it does). `uri` is what redrive and `failures:` take.
+    `oldest_age_s`: of its oldest message. `expires_in_s`: until that one's pointer, or the message itself, is of no
+    more use; None where it holds payloads (S3), which do not expire. `redrivable`: `restrike redrive` takes it as it is
+    (an SNS topic it does not, a queue behind one it does). `uri` is what redrive and `failures:` take.
     """
 
     arn: str
@@ -108,8 +108,8 @@ class Undelivered(msgspec.Struct, frozen=True):
 
 
 class WillFire(msgspec.Struct, frozen=True):
-    """Whether touch fires it: `matches` of `sampled` items, as touch would change them, pass its filters; None: that cannot
-    be told. `why` says so in words, `refused` which part of the pattern refused the rest (`eventName`)."""
+    """Whether touch fires it: `matches` of `sampled` items, as touch would change them, pass its filters; None: that
+    cannot be told. `why` says so in words, `refused` which part of the pattern refused the rest (`eventName`)."""
 
     fires: bool | None
     why: str
@@ -123,8 +123,8 @@ class ConsumerSeen(msgspec.Struct, frozen=True):
 
     What is of Lambda alone is "" or None elsewhere: `function` (as `lambda:` takes it), `mapping` (its UUID), batch
     settings (retries and age: -1 is for ever), when the function was last changed, and `metrics` by their names:
-    Invocations, Errors, Throttles, IteratorAge (ms, Maximum), DestinationDeliveryFailures, and where the mapping's own are on
-    PolledEventCount, FilteredOutEventCount, InvokedEventCount, FailedInvokeEventCount, DroppedEventCount,
+    Invocations, Errors, Throttles, IteratorAge (ms, Maximum), DestinationDeliveryFailures, and where the mapping's own
+    are on PolledEventCount, FilteredOutEventCount, InvokedEventCount, FailedInvokeEventCount, DroppedEventCount,
     OnFailureDestinationDeliveredEventCount. A metric that was not answered is not there; one without a value is empty.
     """
 
@@ -169,8 +169,8 @@ class Seen(msgspec.Struct, frozen=True):
     """All that was looked at, and when (`now_s`, the service's clock). `since_s`: how far back metrics were asked for.
 
     `readers`: how many of a shard's two are known; `readers_note`: who may read beside them, and what hints at it.
-    `written`: the table's ConsumedWriteCapacityUnits (Sum), None where it was not answered. `returned`: ReturnedRecordsCount
-    of the stream. `asked_usd`: what looking cost at CloudWatch.
+    `written`: the table's ConsumedWriteCapacityUnits (Sum), None where it was not answered. `returned`:
+    ReturnedRecordsCount of the stream. `asked_usd`: what looking cost at CloudWatch.
     """
 
     table: TableInfo
@@ -211,8 +211,8 @@ class Loss(msgspec.Struct, frozen=True):
 class Way(msgspec.Struct, frozen=True):
     """One way to fire again, with the command to paste, which prints its plan and changes nothing as it stands.
 
-    `expires_s`: until when it can be gone; None: it does not expire, or that is unknown. `only`: only the consumer that is
-    meant fires; `others` names who would fire, too. `usd` and `seconds` are None where they cannot be reckoned.
+    `expires_s`: until when it can be gone; None: it does not expire, or that is unknown. `only`: only the consumer that
+    is meant fires; `others` names who would fire, too. `usd` and `seconds` are None where they cannot be reckoned.
     """
 
     verb: str
