@@ -147,13 +147,13 @@ class ConsumerSeen(msgspec.Struct, frozen=True):
     changed_s: float | None = None
     mapping_metrics: bool = False
     shares_function: bool = False
-    """Its function has other event sources or callers that are known, so that its metrics are not of this table alone."""
+    """Its function has other event sources or callers that are known: its metrics are not of this table alone."""
     metrics: dict[str, Series] = {}
 
 
 class Kept(msgspec.Struct, frozen=True):
     """Something that holds records or items of the past: `kind` is archive, export or run; `name` what the verbs take
-    (a path or URI, or a run's name). `exact`: fidelity of what it holds; `state` in its own words; gaps as sentences."""
+    (a path or URI, or a run's name). `fidelity` of what it holds; `state` in its own words; gaps as sentences."""
 
     kind: Literal["archive", "export", "run"]
     name: str
