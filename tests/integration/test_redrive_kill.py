@@ -12,21 +12,13 @@ from typing import Any
 import pytest
 
 from tests.failure_messages import message
+from tests.integration.deliveries import TARGET, noting, whole_lines
 from tests.integration.safety import command, restrike, table
 from tests.integration.tables import client
 
 LANES, BATCH, ITEMS, TURNS, RATE = 3, 10, 120, 6, 240
 IN_FLIGHT = LANES * BATCH
 GIVEN_UP = 24  # records of a message
-HANDLER = """
-import os
-
-FILE = os.open(os.environ["DELIVERED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-
-def handle(event, context):
-    os.write(FILE, "".join(each["dynamodb"]["SequenceNumber"] + "\\n" for each in event["Records"]).encode())
-"""
 
 
 @pytest.mark.soak
@@ -34,13 +26,10 @@ def test_kills_lose_nothing_and_repeat_only_what_was_in_flight(
     dynamodb_local: str, tmp_path: Path, kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "kill_handler.py").write_text(HANDLER)
-    delivered = tmp_path / "delivered"
-    monkeypatch.setenv("DELIVERED", str(delivered))
+    delivered = noting(tmp_path, monkeypatch)
 
     def arrived() -> list[str]:
-        text = delivered.read_text() if delivered.exists() else ""
-        return text[: text.rfind("\n") + 1].splitlines()
+        return whole_lines(delivered)
 
     with table(dynamodb_local, "redrive-kill") as made:
         keys = [{"pk": {"S": f"p{n % 7}"}, "sk": {"N": str(n)}} for n in range(ITEMS)]
@@ -60,7 +49,7 @@ def test_kills_lose_nothing_and_repeat_only_what_was_in_flight(
             lines += [body] * (2 if first % 5 == 0 else 1)  # a queue may give one twice
         random.Random(1).shuffle(lines)
         Path("given-up.jsonl").write_text("\n".join(lines))
-        words = ["redrive", "given-up.jsonl", "--to", "handler:kill_handler:handle", "--if-superseded", "send"]
+        words = ["redrive", "given-up.jsonl", "--to", TARGET, "--if-superseded", "send"]
         words += ["--endpoint-url", dynamodb_local, "--batch-size", str(BATCH), "--parallel", str(LANES), "--execute"]
         first_run = [*words, "--rate", str(RATE * 5 // kills), "--run", "killed", "--json"]
         resume = ["runs", "resume", "killed", "--execute", "--json"]

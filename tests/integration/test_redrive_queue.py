@@ -29,6 +29,7 @@ from restrike.replaying.redriving.from_queue import QueuePlan
 from restrike.replaying.redriving.request import RedriveRequest
 from restrike.replaying.request import ReplayRequest
 from tests.failure_messages import ASYNCHRONOUS
+from tests.integration.deliveries import TARGET, noting, whole_lines
 from tests.integration.safety import command
 from tests.integration.safety import restrike as run_restrike
 from tests.integration.tables import Table, create
@@ -300,17 +301,6 @@ def test_no_more_than_a_run_may_hold_is_received(
     assert mailbox.counts() == (30, 0)
 
 
-HANDLER = """
-import os
-
-FILE = os.open(os.environ["DELIVERED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-
-def handle(event, context):
-    os.write(FILE, "".join(each["dynamodb"]["SequenceNumber"] + "\\n" for each in event["Records"]).encode())
-"""
-
-
 @pytest.mark.soak
 def test_kills_delete_nothing_that_was_not_done(
     ground: Ground, mailbox: Mailbox, tmp_path: Path, kills: int, monkeypatch: pytest.MonkeyPatch
@@ -318,18 +308,15 @@ def test_kills_delete_nothing_that_was_not_done(
     """And nothing is lost, and nothing comes twice but what was in flight, though messages stand twice."""
     kills = min(kills, 20)  # as many as so few records allow
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "kill_handler.py").write_text(HANDLER)
-    monkeypatch.setenv("DELIVERED", str(tmp_path / "delivered"))
+    delivered = noting(tmp_path, monkeypatch)
 
     def arrived() -> list[int]:
-        path = tmp_path / "delivered"
-        text = path.read_text() if path.exists() else ""
-        return [int(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return [int(line) for line in whole_lines(delivered)]
 
     bodies = [ground.body(first, first + 4) for first in range(0, ITEMS, 4)]
     mailbox.send(*bodies, *bodies[::3])
     total = len(bodies) + len(bodies[::3])
-    words = ["redrive", f"sqs://{mailbox.name}", "--to", "handler:kill_handler:handle", "--if-superseded", "send"]
+    words = ["redrive", f"sqs://{mailbox.name}", "--to", TARGET, "--if-superseded", "send"]
     words += ["--endpoint-url", ground.url, "--region", "us-east-1", "--batch-size", "2", "--execute", "--json"]
     first = [*words, "--rate", str(15 * ITEMS // (kills * 10)), "--run", "killed"]
     rng = random.Random(3)

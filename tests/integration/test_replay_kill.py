@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.deliveries import TARGET, noting, whole_lines
 from tests.integration.safety import Command, Table, await_true, command, key_text, restrike, table
 
 LANES = 4
@@ -20,16 +21,6 @@ ITEMS = 150
 RATE = 260
 MIN_ROUNDS = 8  # about 5 s without a kill
 RECORDS_A_KILL = 90
-
-HANDLER = """
-import os
-
-FILE = os.open(os.environ["DELIVERED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-
-def handle(event, context):
-    os.write(FILE, "".join(each["dynamodb"]["SequenceNumber"] + "\\n" for each in event["Records"]).encode())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +50,8 @@ class Scenario:
             file.write_text("".join(_record(each, source.stream_arn) + "\n" for each in records))
             ends = [f"jsonl:{file}", "--to", f"jsonl:{self.delivered_to}"]
         else:
-            (folder / "kill_handler.py").write_text(HANDLER)
-            monkeypatch.setenv("DELIVERED", str(self.delivered_to))
-            ends = [f"stream:{source.name}", "--to", "handler:kill_handler:handle"]
+            noting(folder, monkeypatch)
+            ends = [f"stream:{source.name}", "--to", TARGET]
         monkeypatch.chdir(folder)
         name = f"kill-{kind}"
         self.replay = ["replay", *ends, "--endpoint-url", url, "--run", name, "--execute", "--json"]
@@ -70,10 +60,7 @@ class Scenario:
         self._kind = kind
 
     def arrived(self) -> list[str]:
-        if not self.delivered_to.exists():
-            return []
-        text = self.delivered_to.read_text()
-        lines = text[: text.rfind("\n") + 1].splitlines()
+        lines = whole_lines(self.delivered_to)
         return [json.loads(line)["dynamodb"]["SequenceNumber"] for line in lines] if self._kind == "file" else lines
 
     def exists(self) -> bool:

@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.servers.witness import Answer, Asked, in_json, witness
 
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
 STREAM = f"{ARN}/stream/2026-01-01T00:00:00.000"
@@ -160,37 +161,14 @@ def running(service: ExportService | None = None) -> Iterator[ExportService]:
     """The service for as long as the block runs; `endpoint_url` says where."""
     known = service or ExportService(table=table())
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(asked: Asked) -> Answer:
+        operation = asked.headers.get("x-amz-target", "").rpartition(".")[2]
+        try:
+            return in_json(known.answer(operation, json.loads(asked.body or b"{}")))
+        except Refused as error:
+            code = f"com.amazonaws.dynamodb.v20120810#{error.code}"
+            return in_json({"__type": code, "message": error.message}, 400)
 
-        def do_POST(self) -> None:
-            operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or b"{}")
-            try:
-                status, told = 200, known.answer(operation, body)
-            except Refused as error:
-                status, told = (
-                    400,
-                    {"__type": f"com.amazonaws.dynamodb.v20120810#{error.code}", "message": error.message},
-                )
-            text = json.dumps(told).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.0")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    known.endpoint_url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with witness(answer) as server:
+        known.endpoint_url = server.url
         yield known
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.servers.witness import Answer, Asked, in_json, witness
 
 Event = dict[str, Any]
 
@@ -68,42 +69,15 @@ class Invoked:
 
 @contextmanager
 def invoked() -> Iterator[Invoked]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            status, body = stub.get(self.path)
-            self._say(status, body, {"X-Amzn-ErrorType": "AccessDeniedException"} if status == 403 else {})
-
-        def do_POST(self) -> None:
-            failed = stub.post(self.path, self.rfile.read(int(self.headers["Content-Length"])))
-            self._say(
-                200,
-                {"errorMessage": "poison"} if failed else None,
-                {"X-Amz-Function-Error": "Unhandled"} if failed else {},
-            )
-
-        def _say(self, status: int, body: Any, headers: dict[str, str]) -> None:
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
-            """Tests are quiet."""
+    def answer(asked: Asked) -> Answer:
+        if asked.method == "GET":
+            status, body = stub.get(asked.target)
+            return in_json(body, status)
+        if stub.post(asked.target, asked.body):
+            return in_json({"errorMessage": "poison"}, headers={"X-Amz-Function-Error": "Unhandled"})
+        return in_json(None)
 
     stub = Invoked()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    stub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with witness(answer) as server:
+        stub.url = server.url
         yield stub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

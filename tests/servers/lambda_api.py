@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import NAMESPACE_URL, uuid5
+
+from tests.servers.witness import Answer, Asked, in_json, witness
 
 LOCAL_ACCOUNT = "000000000000"
 KEY_ARN = f"arn:aws:kms:us-east-1:{LOCAL_ACCOUNT}:key/k"
@@ -77,38 +77,16 @@ def stub_lambda(
 ) -> Iterator[StubLambda]:
     """A stub on 127.0.0.1, in a thread of its own."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._say(*stub.answer(self.path))
-
-        def do_POST(self) -> None:
-            """An invocation, of a function that takes whatever comes."""
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self._say(200, None)
-
-        def _say(self, status: int, body: object) -> None:
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            if status == 403:
-                self.send_header("X-Amzn-ErrorType", "AccessDeniedException")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
-            """Tests are quiet."""
+    def answer(asked: Asked) -> Answer:
+        if asked.method == "POST":  # an invocation, of a function that takes whatever comes
+            return in_json(None)
+        status, body = stub.answer(asked.target)
+        return in_json(body, status)
 
     stub = StubLambda(list(mappings), frozenset(denied), function or {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    stub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with witness(answer) as server:
+        stub.url = server.url
         yield stub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def mapping(name: str, *patterns: dict[str, Any] | str, state: str = "Enabled", **members: Any) -> dict[str, Any]:

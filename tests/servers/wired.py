@@ -6,13 +6,13 @@ the token; and it refuses what it is told to.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.servers.witness import Answer, Asked, in_json, witness
 
 Body = dict[str, Any]
 
@@ -73,35 +73,18 @@ def wired(
 ) -> Iterator[Wired]:
     """Serves them on 127.0.0.1 for as long as the block runs."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = stub.answer(self.path)
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            if status == 403:
-                self.send_header("X-Amzn-ErrorType", "AccessDeniedException")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(asked: Asked) -> Answer:
+        status, body = stub.answer(asked.target)
+        return in_json(body, status)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
-            """Tests are quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    stub = Wired(
-        f"http://127.0.0.1:{server.server_address[1]}",
-        {pipe["Name"]: pipe for pipe in pipes},
-        {pipeline["PipelineName"]: pipeline for pipeline in pipelines},
-        denied,
-    )
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield stub
-    finally:
-        stub.ending.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with witness(answer) as server:
+        stub = Wired(
+            server.url,
+            {pipe["Name"]: pipe for pipe in pipes},
+            {pipeline["PipelineName"]: pipeline for pipeline in pipelines},
+            denied,
+        )
+        try:
+            yield stub
+        finally:
+            stub.ending.set()

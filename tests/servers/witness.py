@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,13 @@ class Answer:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def in_json(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer in JSON; a refusal of AWS's REST services is told in a header."""
+    refused = {"X-Amzn-ErrorType": "AccessDeniedException"} if status == 403 else {}
+    told = {"Content-Type": "application/json", **refused, **(headers or {})}
+    return Answer(status, json.dumps(body).encode(), told)
 
 
 @dataclass

@@ -14,6 +14,7 @@ import msgspec
 from restrike.aws import streams
 from restrike.aws.dynamodb import Unreadable, decode
 from restrike.aws.streams import MAX_RECORDS, Shard, Start, shard_iterator
+from restrike.aws.together import together
 from restrike.aws.wire import Wire, retry_delay_s
 from restrike.errors import ExpiredIterator, Invalid, NotFound, ServiceFault, Throttled, TrimmedData, Unreachable
 
@@ -171,14 +172,7 @@ class Walk(abc.ABC):
             if iterator is not None:
                 self._iterators[shard_id] = iterator
 
-        tasks = [asyncio.create_task(take(shard_id, start)) for shard_id, start in starts.items()]
-        try:
-            for task in tasks:
-                await task
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await together(take(shard_id, start) for shard_id, start in starts.items())
 
     async def _iterator(self, shard_id: str, start: Start) -> str | None:
         """An iterator for that place or, where the stream has forgotten the place, for its oldest record."""

@@ -12,6 +12,7 @@ from restrike.archive.layout import StreamName, file_path, hour_of
 from restrike.archive.opened import Opened
 from restrike.archive.schema import About
 from restrike.archive.writing import GrowingFile, Writer
+from restrike.aws.together import together
 from restrike.capturing.buffers import Buffer
 from restrike.capturing.takeover import Tenure
 from restrike.capturing.tally import CaptureTally
@@ -44,14 +45,7 @@ class Puts:
 
     async def flush(self, buffers: dict[str, Buffer], settle: Settle) -> None:
         """Puts all that those hold, by shard; `settle` is called for each of which all is put."""
-        tasks = [asyncio.create_task(self._flush(shard, each, settle)) for shard, each in buffers.items() if each.files]
-        try:
-            for task in tasks:
-                await task
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await together(self._flush(shard, each, settle) for shard, each in buffers.items() if each.files)
 
     async def _flush(self, shard: str, buffer: Buffer, settle: Settle) -> None:
         async with self._turns:

@@ -54,6 +54,16 @@ class Planned(Generic[D]):
         return self.data.as_json()
 
 
+def _in_json(data: msgspec.Struct, *first: str, **instead: Any) -> dict[str, Any]:
+    """The object of a plan: the verb first, and those members; some told in another form than they are held in."""
+    whole: dict[str, Any] = msgspec.to_builtins(data) | instead
+    return {"plan": {name: whole[name] for name in ("verb", *first)} | whole}
+
+
+def _stays(stays: tuple[tuple[str, int], ...]) -> list[dict[str, Any]]:
+    return [{"why": why, "messages": messages} for why, messages in stays]
+
+
 class Consumer(msgspec.Struct, frozen=True):
     """Who gets the table's changes, and what it will see: `fires` is None where that cannot be told.
 
@@ -149,9 +159,7 @@ class TouchPlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`, the members that scripts use first."""
-        whole: dict[str, Any] = msgspec.to_builtins(self)
-        first = ("verb", "table", "selection", "items", "estimate", "consumers", "warnings", "command")
-        return {"plan": {name: whole[name] for name in first} | whole}
+        return _in_json(self, "table", "selection", "items", "estimate", "consumers", "warnings", "command")
 
 
 class ReplayPlanData(msgspec.Struct, frozen=True):
@@ -196,9 +204,8 @@ class ReplayPlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        whole: dict[str, Any] = msgspec.to_builtins(self)
-        whole["settings"] = {name: {"value": value, "from": origin} for name, value, origin in self.settings}
-        return {"plan": {"verb": self.verb} | whole}
+        settings = {name: {"value": value, "from": origin} for name, value, origin in self.settings}
+        return _in_json(self, settings=settings)
 
 
 class CapturePlanData(msgspec.Struct, frozen=True):
@@ -227,8 +234,7 @@ class CapturePlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        whole: dict[str, Any] = msgspec.to_builtins(self)
-        return {"plan": {"verb": self.verb} | whole}
+        return _in_json(self)
 
 
 class ExportPlanData(msgspec.Struct, frozen=True):
@@ -266,8 +272,7 @@ class ExportPlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        whole: dict[str, Any] = msgspec.to_builtins(self)
-        return {"plan": {"verb": self.verb} | whole}
+        return _in_json(self)
 
 
 class MessagePlan(msgspec.Struct, frozen=True):
@@ -313,10 +318,7 @@ class RedrivePlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        whole: dict[str, Any] = msgspec.to_builtins(self)
-        whole["parts"] = [part.as_json()["plan"] for part in self.parts]
-        whole["stays"] = [{"why": why, "messages": messages} for why, messages in self.stays]
-        return {"plan": {"verb": self.verb} | whole}
+        return _in_json(self, parts=[part.as_json()["plan"] for part in self.parts], stays=_stays(self.stays))
 
 
 class QueuePlanData(msgspec.Struct, frozen=True):
@@ -350,8 +352,7 @@ class QueuePlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        whole: dict[str, Any] = msgspec.to_builtins(self)
-        return {"plan": {"verb": self.verb} | whole}
+        return _in_json(self)
 
 
 class RescuePlanData(msgspec.Struct, frozen=True):
@@ -374,6 +375,4 @@ class RescuePlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        whole: dict[str, Any] = msgspec.to_builtins(self)
-        whole["stays"] = [{"why": why, "messages": messages} for why, messages in self.stays]
-        return {"plan": {"verb": self.verb} | whole}
+        return _in_json(self, stays=_stays(self.stays))

@@ -230,6 +230,12 @@ class RedriveReport(ReplayReport):
     deleted: int = 0
     stays: tuple[tuple[str, int], ...] = ()
 
+    @classmethod
+    def of(cls, replay: ReplayReport, failures: str, target: str, **messages: Any) -> RedriveReport:
+        """What it did with records, as its replay told it; and with messages."""
+        members = {name: getattr(replay, name) for name in ReplayReport.__struct_fields__}
+        return cls(**members | {"verb": "redrive", "source": failures, "target": target}, **messages)
+
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         told = {

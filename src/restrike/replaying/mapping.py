@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from restrike.aws.lambda_ import FunctionName, mapped_function, unreadable_filter
+from restrike.aws.streams import RETENTION_S
 from restrike.errors import UsageError
 
 DEFAULT_BATCH_SIZE = 100
@@ -16,7 +17,7 @@ DEFAULT_RETRIES = 5
 """Where the mapping tries for ever (−1, its default): a replay gives up, puts aside what failed, and goes on."""
 
 
-STREAM_KEEPS_S = 24 * 3600
+STREAM_KEEPS_S = int(RETENTION_S)
 """So long a stream remembers a record; a mapping that is disabled for longer has lost it."""
 
 

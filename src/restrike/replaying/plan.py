@@ -16,7 +16,7 @@ from restrike.aws import lambda_
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.errors import AwsError, UsageError
-from restrike.model.plan import Items, Planned, PlanWarning, ReplayPlanData
+from restrike.model.plan import Items, PlanWarning, ReplayPlanData
 from restrike.model.prices import ELSEWHERE, Prices, given_prices
 from restrike.model.record import Record
 from restrike.model.report import ReplayReport
@@ -38,7 +38,7 @@ from restrike.replaying.settings import Settings, changed, settle
 from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out, check_same
 from restrike.running.run import Entry, Run, check_name, default_name, given_again
-from restrike.running.spool import Spool, keep
+from restrike.running.spool import Spool, SpooledPlan, keep, tidy
 from restrike.running.standing import losses
 from restrike.running.stop import Stop, run_to_end
 from restrike.sources import Source, SourceInfo
@@ -47,7 +47,7 @@ from restrike.targets import TargetInfo
 SURVEYED_RECORDS = 1_000  # of the source, looked at for the plan's verdicts
 
 
-class ReplayPlan(Planned[ReplayPlanData]):
+class ReplayPlan(SpooledPlan[ReplayPlanData]):
     """What a replay would do (`data`), and the way to do it. Delivers nothing until `execute`.
 
     What the source could give only once is held in a folder of the plan's own, which goes with it.
@@ -58,12 +58,6 @@ class ReplayPlan(Planned[ReplayPlanData]):
         self.resolved = resolved
         self._ledger = ledger
         self._spool = spool
-
-    def discard(self) -> None:
-        """Removes what was spooled for a plan that is not executed."""
-        if self._spool is not None:
-            self._spool.cleanup()
-            self._spool = None
 
     def execute(
         self,
@@ -107,16 +101,8 @@ class ReplayPlan(Planned[ReplayPlanData]):
         finally:
             self.discard()
         if report.state == "COMPLETED":
-            self._tidy()
+            tidy(self._ledger, self.data.run, sources.kind_of(self.resolved.source.scheme).spools)
         return report
-
-    def _tidy(self) -> None:
-        """Takes out of the folder of a run that is complete what nothing will be read from any more."""
-        with Ledger(self._ledger, read_only=True) as ledger:
-            folder = ledger.folder(self.data.run)
-        for name in sources.kind_of(self.resolved.source.scheme).spools:
-            with contextlib.suppress(OSError):
-                (folder / name).unlink(missing_ok=True)
 
     def _taken_up(self, known: Run) -> Entry:
         return _entry(self.data, taken_up(resolved_of(known), self.resolved))

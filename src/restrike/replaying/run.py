@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,19 +13,25 @@ from restrike.replaying.resolved import Resolved
 from restrike.running.life import Verb
 from restrike.running.run import Run
 
+T = TypeVar("T")
 FAILED = "failed.jsonl"
 """What was given up, in the run's folder, where no other file is named."""
 
 
-def resolved_of(run: Run) -> Resolved:
-    """What was planned."""
+def planned_as(run: Run, kind: type[T]) -> T:
+    """What was planned, as the verb keeps it."""
     try:
-        return msgspec.json.decode(run.request, type=Resolved)
+        return msgspec.json.decode(run.request, type=kind)
     except msgspec.MsgspecError:
         raise UsageError(
             f"run {run.name} was made by another version of restrike, and cannot go on",
             "Begin anew under another --run.",
         ) from None
+
+
+def resolved_of(run: Run) -> Resolved:
+    """What was planned."""
+    return planned_as(run, Resolved)
 
 
 def summary(run: Run) -> dict[str, Any]:

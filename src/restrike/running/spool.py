@@ -14,10 +14,11 @@ import shutil
 import sqlite3
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from restrike.errors import RestrikeError
+from restrike.model.plan import D, Planned
 from restrike.running.ledger import Ledger
 
 PREFIX = "restrike-spool-"
@@ -55,6 +56,18 @@ class Spool:
 
     def __truediv__(self, name: str) -> Path:
         return Path(self.name) / name
+
+
+class SpooledPlan(Planned[D]):
+    """A plan that has spooled what could be read only once: gone with the process, or with the plan."""
+
+    _spool: Spool | None = None
+
+    def discard(self) -> None:
+        """Removes what was spooled for a plan that is not executed."""
+        if self._spool is not None:
+            self._spool.cleanup()
+            self._spool = None
 
 
 def _remove(folder: str, lock: int | None) -> None:
@@ -95,6 +108,15 @@ def keep(spooled: Path, folder: Path) -> None:
     except BaseException:
         half.unlink(missing_ok=True)
         raise
+
+
+def tidy(ledger: Path, run: str, names: Iterable[str]) -> None:
+    """Takes those files out of the folder of a run that is complete: nothing will be read from them any more."""
+    with Ledger(ledger, read_only=True) as book:
+        folder = book.folder(run)
+    for name in names:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

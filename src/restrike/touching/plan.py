@@ -14,7 +14,7 @@ from restrike.aws import dynamodb
 from restrike.aws.session import Aws
 from restrike.aws.wire import Wire
 from restrike.errors import AwsError, NotFound, SourceLacks, UsageError
-from restrike.model.plan import Planned, PlanWarning, TouchPlanData
+from restrike.model.plan import PlanWarning, TouchPlanData
 from restrike.model.report import TouchReport
 from restrike.model.selection import KeyList, Selection
 from restrike.model.table import TableInfo, made_anew
@@ -24,7 +24,7 @@ from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out, check_same
 from restrike.running.locks import holders
 from restrike.running.run import Entry, Run, check_name, default_name
-from restrike.running.spool import Spool, keep
+from restrike.running.spool import Spool, SpooledPlan, keep
 from restrike.running.stop import Stop, run_to_end
 from restrike.selecting.resolve import resolve
 from restrike.touching.audience import Destinations, destinations_of
@@ -47,7 +47,7 @@ from restrike.touching.standing import (
 )
 
 
-class TouchPlan(Planned[TouchPlanData]):
+class TouchPlan(SpooledPlan[TouchPlanData]):
     """What a touch would do (`data`), and the way to do it. Writes nothing, and leaves nothing behind, until `execute`.
 
     `request` is what was asked for.
@@ -69,7 +69,7 @@ class TouchPlan(Planned[TouchPlanData]):
         self._asked = asked
         self._verb = verb_writing(request.mode)
         self._list_lost = False
-        self._spool = spool  # a folder with the keys that were given; gone with the process, or with the plan
+        self._spool = spool  # with the keys that were given
 
     def execute(
         self,
@@ -209,12 +209,6 @@ class TouchPlan(Planned[TouchPlanData]):
                 f"{others[0]} is active on table {self._table.name}",
                 "Wait for it, or add --force to run beside it (the writes add up).",
             )
-
-    def discard(self) -> None:
-        """Removes what was spooled for a plan that is not executed."""
-        if self._spool is not None:
-            self._spool.cleanup()
-            self._spool = None
 
 
 def _silent(_: object) -> None:

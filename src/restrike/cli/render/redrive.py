@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from restrike.cli.render import Look
 from restrike.cli.render.progress import ProgressLine
-from restrike.cli.render.replay import lost, progress_text
+from restrike.cli.render.replay import how_it_ended, progress_text, say_losses
 from restrike.cli.render.rows import Rows
 from restrike.cli.render.streams import say
 from restrike.model.numbers import counted, duration
 from restrike.model.text import printable
-from restrike.model.times import iso
 
 if TYPE_CHECKING:
     from restrike.model.plan import MessagePlan, QueuePlanData, RedrivePlanData, RescuePlanData
@@ -66,20 +65,15 @@ def _message(message: MessagePlan) -> str:
 def show_report(report: RedriveReport) -> None:
     """The report of a redrive for people, on stderr."""
     skipped = report.skipped_superseded + report.skipped_deleted
-    what = f"{report.state.lower()} {report.run}"
-    if report.done_at is not None:
-        what = f"nothing new: nothing was sent. {report.run} was completed at {iso(report.done_at)}"
     say(
-        f"{what}: {report.done:,} of {counted(report.messages, 'message')} done, {report.deleted:,} deleted; "
-        f"{report.delivered:,} records delivered in {counted(report.invocations, 'invocation')}, {skipped:,} skipped, "
-        f"{report.failed:,} failed, {report.filtered:,} filtered or sent before; {duration(report.elapsed_s)}"
+        f"{how_it_ended(report)}: {report.done:,} of {counted(report.messages, 'message')} done, "
+        f"{report.deleted:,} deleted; {report.delivered:,} records delivered in "
+        f"{counted(report.invocations, 'invocation')}, {skipped:,} skipped, {report.failed:,} failed, "
+        f"{report.filtered:,} filtered or sent before; {duration(report.elapsed_s)}"
     )
     for why, messages in report.stays:
         say(f"stays: {counted(messages, 'message')}: {printable(why, keep='')}")
-    for gap in report.gaps:
-        say(f"lost: {lost(gap)}")
-    for error, records in report.reasons:
-        say(f"failed: {counted(records, 'record')}: {error}")
+    say_losses(report)
     if report.on_failure:
         say(f"given up, and why: {report.on_failure}; their messages stay, and can be redriven under another --run")
 

@@ -78,11 +78,8 @@ def show_report(report: ReplayReport) -> None:
     from restrike.replaying.run import again  # help needs none of it
 
     skipped = report.skipped_superseded + report.skipped_deleted
-    what = f"{report.state.lower()} {report.run}"
-    if report.done_at is not None:
-        what = f"nothing new: nothing was sent. {report.run} was completed at {iso(report.done_at)}"
     say(
-        f"{what}: {report.selected:,} selected, {report.delivered:,} delivered in "
+        f"{how_it_ended(report)}: {report.selected:,} selected, {report.delivered:,} delivered in "
         f"{counted(report.batches, 'batch')} and {counted(report.invocations, 'invocation')}, {skipped:,} skipped, "
         f"{report.failed:,} failed, {report.filtered:,} filtered; {duration(report.elapsed_s)}, "
         f"{report.records_per_s:,.0f} records/s"
@@ -91,13 +88,24 @@ def show_report(report: ReplayReport) -> None:
         say(f"the source ended: {report.ended}")
     if report.readers:
         say(f"it was {report.readers}")
+    say_losses(report)
+    if report.on_failure:
+        say(f"given up, and why: {report.on_failure}")
+        say(f"  again, to {report.target}: {again(report.on_failure, report.target)}")
+
+
+def how_it_ended(report: ReplayReport) -> str:
+    if report.done_at is not None:
+        return f"nothing new: nothing was sent. {report.run} was completed at {iso(report.done_at)}"
+    return f"{report.state.lower()} {report.run}"
+
+
+def say_losses(report: ReplayReport) -> None:
+    """What the source has lost, and why records failed."""
     for gap in report.gaps:
         say(f"lost: {lost(gap)}")
     for error, records in report.reasons:
         say(f"failed: {counted(records, 'record')}: {error}")
-    if report.on_failure:
-        say(f"given up, and why: {report.on_failure}")
-        say(f"  again, to {report.target}: {again(report.on_failure, report.target)}")
 
 
 def lost(gap: Gap) -> str:

@@ -77,8 +77,12 @@ async def _settled(resolved: Redrive, life: Life, *, complete: bool = False) -> 
 
 
 def _told(resolved: Redrive, report: ReplayReport, settled: Settled) -> RedriveReport:
-    members = {name: getattr(report, name) for name in ReplayReport.__struct_fields__}
-    members |= {"verb": "redrive", "source": str(resolved.base.source), "target": resolved.request.replay.to}
-    return RedriveReport(
-        **members, messages=settled.messages, done=settled.done, deleted=settled.deleted, stays=settled.stays
+    return RedriveReport.of(
+        report,
+        str(resolved.base.source),
+        resolved.request.replay.to,
+        messages=settled.messages,
+        done=settled.done,
+        deleted=settled.deleted,
+        stays=settled.stays,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -112,8 +111,7 @@ class QueuePlan(Planned[QueuePlanData]):
             gaps=[],
             on_failure="",
         )
-        members: dict[str, Any] = {each: getattr(told, each) for each in told.__struct_fields__}
-        return RedriveReport(**members | {"verb": "redrive"})
+        return RedriveReport.of(told, self.data.failures, self.data.target)
 
 
 def plan(request: RedriveRequest, text: str) -> QueuePlan:

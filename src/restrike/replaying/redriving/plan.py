@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +12,9 @@ import msgspec
 
 from restrike import sources, targets
 from restrike.aws.session import Aws
+from restrike.aws.streams import RETENTION_S
 from restrike.errors import UsageError
-from restrike.model.plan import MessagePlan, Planned, PlanWarning, RedrivePlanData, ReplayPlanData
+from restrike.model.plan import MessagePlan, PlanWarning, RedrivePlanData, ReplayPlanData
 from restrike.model.report import RedriveReport
 from restrike.model.times import iso_or_none
 from restrike.model.window import Window
@@ -27,7 +27,7 @@ from restrike.replaying.plan import look, names, pinned
 from restrike.replaying.redriving.choosing import Choice, originals
 from restrike.replaying.redriving.engine import redrive as carry_on
 from restrike.replaying.redriving.queue import RECEIVED
-from restrike.replaying.redriving.request import ORIGINAL, RedriveRequest, check, command_line
+from restrike.replaying.redriving.request import ORIGINAL, RedriveRequest, check, command_line, source_of
 from restrike.replaying.redriving.resolved import Part, Redrive, identity_of
 from restrike.replaying.redriving.run import VERB, redrive_of
 from restrike.replaying.resolved import Resolved
@@ -37,18 +37,16 @@ from restrike.running.flags import PLAN_TIMEOUT_S
 from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.life import Entering, Life, carry_out, check_same
 from restrike.running.run import Entry, Run, check_name, default_name
-from restrike.running.spool import Spool, keep
+from restrike.running.spool import Spool, SpooledPlan, keep, tidy
 from restrike.running.stop import Stop, run_to_end
-from restrike.sources.failures import KIND
-from restrike.sources.failures.index import PARTLY, WHOLE, Index, copy
+from restrike.sources.failures.index import WHOLE, Index, copy
 from restrike.sources.failures.resolving import resolve
 from restrike.sources.failures.state import MESSAGES, RECORDS, State
 
 TOLD_MESSAGES = 1_000
-RETENTION_S = 24 * 3600.0
 
 
-class RedrivePlan(Planned[RedrivePlanData]):
+class RedrivePlan(SpooledPlan[RedrivePlanData]):
     """What a redrive would do (`data`), and the way to do it. Delivers and deletes nothing until `execute`.
 
     What the messages say, and what their pointers led to so far, is held in a folder of the plan's own.
@@ -59,12 +57,6 @@ class RedrivePlan(Planned[RedrivePlanData]):
         self.resolved = resolved
         self._ledger = ledger
         self._spool = spool
-
-    def discard(self) -> None:
-        """Removes what was spooled for a plan that is not executed."""
-        if self._spool is not None:
-            self._spool.cleanup()
-            self._spool = None
 
     def execute(
         self,
@@ -108,19 +100,15 @@ class RedrivePlan(Planned[RedrivePlanData]):
         finally:
             self.discard()
         if report.state == "COMPLETED":
-            with Ledger(self._ledger, read_only=True) as ledger:
-                folder = ledger.folder(self.data.run)
-            for name in (MESSAGES, RECORDS, RECEIVED):
-                with contextlib.suppress(OSError):
-                    (folder / name).unlink(missing_ok=True)
+            tidy(self._ledger, self.data.run, (MESSAGES, RECORDS, RECEIVED))
         return report
 
     def _done(self, known: Run) -> RedriveReport:
         again = report_again(known, self.data.parts[0])
-        members = {name: getattr(again, name) for name in again.__struct_fields__}
         told = msgspec.json.decode(known.report or b"{}", type=_Told)
-        members |= {"verb": VERB.name, "source": self.data.failures, "target": self.data.target}
-        return RedriveReport(**members, messages=told.messages, done=told.done, deleted=told.deleted)
+        return RedriveReport.of(
+            again, self.data.failures, self.data.target, messages=told.messages, done=told.done, deleted=told.deleted
+        )
 
     def _prepare(self, known: Run | None, folder: Path) -> None:
         """A new run begins with what the plan has read. One that goes on has more, unless it was lost."""
@@ -182,12 +170,9 @@ def plan(request: RedriveRequest, *, received: tuple[Path, str] | None = None) -
     name = default_name("redrive", asked.source.replace(":", "/")) if asked.run is None else asked.run
     check_name(name)
     here = Path.cwd()
-    if received is None:
-        if request.keep:
-            raise UsageError("--keep is for messages of a queue, and files are never deleted", "Leave it out.")
-        source = KIND.parse(asked.source, here)
-    else:
-        source = msgspec.structs.replace(KIND.parse(str(received[0]), here), text=asked.source)
+    if received is None and request.keep:
+        raise UsageError("--keep is for messages of a queue, and files are never deleted", "Leave it out.")
+    source = source_of(request, received, here)
     options = sources.options_of(source, asked.source_options)
     original = asked.to == ORIGINAL
     target = targets.parse(f"lambda:{ORIGINAL}" if original else asked.to, here)
@@ -339,9 +324,8 @@ def _each(index: Index, choices: dict[tuple[str, str | None], Choice]) -> Iterat
             continue
         choice, outcome = choices[pointer.stream_arn, message.function], index.outcome(pointer)
         why = choice.why
-        if not why and outcome is not None and outcome.state != WHOLE:
-            what = "the beginning of its batch" if outcome.state == PARTLY else "its batch"
-            why = f"{what} is lost: {outcome.source}"
+        if not why and outcome is not None:
+            why = outcome.lost
         expires_s = None if index.brought(pointer) or pointer.first_s is None else pointer.first_s + RETENTION_S
         yield MessagePlan(
             name=message.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import msgspec
 
@@ -10,10 +11,12 @@ from restrike import targets
 from restrike.aws import settings
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, words
+from restrike.model.uri import Uri
 from restrike.replaying.request import FLAGS as REPLAY_FLAGS
 from restrike.replaying.request import ReplayRequest
 from restrike.replaying.request import check as check_replay
 from restrike.running.flags import run_flag
+from restrike.sources.failures import KIND
 
 ORIGINAL = "original"
 
@@ -59,6 +62,14 @@ def check(request: RedriveRequest) -> None:
     elif not request.replay.to:
         raise UsageError("no target is named", f"Give --to original, or --to TARGET. {targets.forms()}")
     check_replay(request.replay)
+
+
+def source_of(request: RedriveRequest, received: tuple[Path, str] | None, folder: Path) -> Uri:
+    """FAILURES, a relative path from that folder. `received`: the file of messages that were taken out of a queue, and
+    its URL."""
+    if received is None:
+        return KIND.parse(request.replay.source, folder)
+    return msgspec.structs.replace(KIND.parse(str(received[0]), folder), text=request.replay.source)
 
 
 def command_line(request: RedriveRequest, run: str) -> str:

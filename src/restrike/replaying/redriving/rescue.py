@@ -17,19 +17,19 @@ import msgspec
 
 from restrike import sources, targets
 from restrike.aws.session import Aws
+from restrike.aws.streams import RETENTION_S
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.failure import Failure, Payload, message_of
 from restrike.model.plan import Planned, PlanWarning, RescuePlanData
 from restrike.model.report import RescueReport
 from restrike.model.times import iso_or_none
 from restrike.replaying.redriving.queue import held
-from restrike.replaying.redriving.request import RedriveRequest, check, command_line
+from restrike.replaying.redriving.request import RedriveRequest, check, command_line, source_of
 from restrike.running.ledger import ledger_path
 from restrike.running.spool import Spool
 from restrike.running.stop import Stop, run_to_end
 from restrike.sources import Opening
-from restrike.sources.failures import KIND
-from restrike.sources.failures.index import PARTLY, WHOLE, Index, Message, private
+from restrike.sources.failures.index import Index, Message, private
 from restrike.sources.failures.resolving import resolve
 from restrike.sources.failures.state import MESSAGES, RECORDS, State
 
@@ -93,10 +93,7 @@ def plan(request: RedriveRequest, *, received: tuple[Path, str] | None = None) -
     asked = request.replay
     here = Path.cwd()
     path = new_file(str(request.rescue), here)
-    if received is None:
-        source = KIND.parse(asked.source, here)
-    else:
-        source = msgspec.structs.replace(KIND.parse(str(received[0]), here), text=asked.source)
+    source = source_of(request, received, here)
     options = sources.options_of(source, asked.source_options)
     aws = Aws(asked.aws)
     spool = Spool()
@@ -120,7 +117,7 @@ def plan(request: RedriveRequest, *, received: tuple[Path, str] | None = None) -
         message_count=count,
         taken=count - sum(stays.values()),
         stays=tuple(stays.most_common()),
-        expires=iso_or_none(min(pointing) + 24 * 3600.0) if pointing else None,
+        expires=iso_or_none(min(pointing) + RETENTION_S) if pointing else None,
         warnings=(PlanWarning("keep-the-messages", "the messages stay: what is written is a copy of the records."),),
         command=command_line(request, ""),
     )
@@ -193,9 +190,8 @@ def _line(index: Index, message: Message, stays: Counter[str]) -> tuple[bytes, i
         return None
     outcome = index.outcome(pointer)
     assert outcome is not None, "every pointer was followed"
-    if outcome.state != WHOLE:
-        what = "the beginning of its batch" if outcome.state == PARTLY else "its batch"
-        stays[f"{what} is lost: {outcome.source}"] += 1
+    if outcome.lost:
+        stays[outcome.lost] += 1
         return None
     ranges = [(pointer.first, pointer.last)]
     found = [each for page in index.records(pointer.stream_arn, pointer.shard, ranges, -1) for each in page]

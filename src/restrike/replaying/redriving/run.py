@@ -5,9 +5,6 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-import msgspec
-
-from restrike.errors import UsageError
 from restrike.replaying import run as replaying
 from restrike.replaying.redriving.memory import FAILED_TABLE, TABLES
 from restrike.replaying.redriving.resolved import Redrive
@@ -17,13 +14,7 @@ from restrike.running.run import Run
 
 def redrive_of(run: Run) -> Redrive:
     """What was planned."""
-    try:
-        return msgspec.json.decode(run.request, type=Redrive)
-    except msgspec.MsgspecError:
-        raise UsageError(
-            f"run {run.name} was made by another version of restrike, and cannot go on",
-            "Begin anew under another --run.",
-        ) from None
+    return replaying.planned_as(run, Redrive)
 
 
 def left(run: Run) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from restrike.model.failure import Pointer
 from restrike.replaying.redriving.memory import Memory
 from restrike.replaying.redriving.resolved import Redrive
 from restrike.running.ledger import Ledger
-from restrike.sources.failures.index import PARTLY, WHOLE, Index, Message
+from restrike.sources.failures.index import Index, Message
 from restrike.sources.failures.taking import listed
 
 NOT_REACHED = "the run did not come to it"
@@ -61,9 +61,8 @@ class Settling:
         outcome = self._index.outcome(pointer)
         if outcome is None:
             return NOT_REACHED
-        if outcome.state != WHOLE:
-            what = "the beginning of its batch" if outcome.state == PARTLY else "its batch"
-            return f"{what} is lost: {outcome.source}"
+        if outcome.lost:
+            return outcome.lost
         if not ended and floors.get(pointer.shard, -1) < pointer.last:
             return NOT_REACHED
         failed, error = memory.failed(pointer.stream_arn, pointer.shard, pointer.first, pointer.last)

@@ -86,6 +86,14 @@ class Outcome(msgspec.Struct, frozen=True):
     state: str
     source: str
 
+    @property
+    def lost(self) -> str:
+        """What of its batch is nowhere; empty where it is whole."""
+        if self.state == WHOLE:
+            return ""
+        what = "the beginning of its batch" if self.state == PARTLY else "its batch"
+        return f"{what} is lost: {self.source}"
+
 
 def place_text(number: int) -> str:
     return f"{number:0{PLACE_DIGITS}d}"

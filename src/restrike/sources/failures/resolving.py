@@ -21,6 +21,7 @@ from restrike.aws import streams
 from restrike.aws.session import Aws
 from restrike.aws.streams import Shard
 from restrike.aws.stretch import stretch
+from restrike.aws.together import together
 from restrike.aws.wire import Wire
 from restrike.errors import AccessDenied, Invalid, NotFound
 from restrike.model.failure import Pointer
@@ -106,14 +107,7 @@ async def _passes(index: Index, wire: Wire, stream: str, sought: list[str]) -> N
             async with contextlib.aclosing(stretch(wire, stream, shard, pointers[0].first)) as pages:
                 await _take(index, pages, pointers)
 
-    tasks = [asyncio.create_task(one(shard)) for shard in sought]
-    try:
-        for task in tasks:
-            await task
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await together(map(one, sought))
 
 
 async def _take(index: Index, pages: AsyncGenerator[list[Record], None], pointers: list[Pointer]) -> None:
