@@ -207,11 +207,11 @@ class TableSource:
             await asyncio.to_thread(self._check_same)
         except ExceptionGroup as errors:
             failed = _first(errors)
-            if isinstance(failed, NotFound):  # between its end and its new beginning a table is not there
-                try:
-                    await asyncio.to_thread(self._check_same)
-                except SourceLacks as error:
-                    failed = error
+            if isinstance(failed, NotFound):
+                failed = SourceLacks(
+                    f"{self.uri} was deleted while it was read",
+                    "What was read before went on its way. If there is a new table of that name, begin anew: --run.",
+                )
         except SourceLacks as error:
             failed = error
         await queue.put(None)
