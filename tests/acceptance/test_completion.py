@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,11 +21,15 @@ def orders(dynamodb_local: str) -> Table:
     )
 
 
+PATIENT = {"RESTRIKE_COMPLETION_TIMEOUT_S": "500"}
+"""What is merely slow is waited for."""
+
+
 def offered(line: str, **environment: str) -> list[str]:
     """What is offered for the last word of the line, which a blank at its end makes empty."""
     words = line.split(" ")
     asked = {"_RESTRIKE_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-    answer = restrike(**asked, **environment)
+    answer = restrike(**asked, **(PATIENT | environment))
     assert (answer.code, answer.stderr) == (0, ""), answer
     return [each.partition(",")[2] for each in answer.stdout.splitlines() if each]
 
@@ -45,7 +48,7 @@ def in_bash(line: str, **environment: str) -> list[str]:
         ["bash", "-u", "-c", script, "bash", line],
         capture_output=True,
         text=True,
-        env={**os.environ, "PATH": path, **environment},
+        env={**os.environ, "PATH": path, **PATIENT, **environment},
         timeout=600,
     )
     assert (answer.returncode, answer.stderr) == (0, ""), answer
@@ -70,24 +73,13 @@ def test_verbs_flags_and_choices() -> None:
 def test_names_of_tables_and_indexes(orders: Table) -> None:
     where = {"AWS_ENDPOINT_URL_DYNAMODB": orders.endpoint_url}
 
-    def in_the_end(line: str, environment: dict[str, str], ask: Callable[..., list[str]] = offered) -> list[str]:
-        """What a person sees who presses Tab again where the engine was too slow for the first."""
-        found: list[str] = []
-
-        def has_found() -> bool:
-            found.extend(ask(line, **environment))
-            return bool(found)
-
-        tables.until(has_found, f"an offer for {line}")
-        return found
-
-    assert orders.name in in_the_end("restrike touch ", where)
-    assert in_the_end(f"restrike touch {orders.name[:-1]}", where) == [orders.name]
-    assert in_the_end(f"restrike touch --endpoint-url {orders.endpoint_url} {orders.name}", {}) == [orders.name]
-    assert in_the_end(f"restrike replay stream:{orders.name}", where) == [f"stream:{orders.name}"]
-    assert in_the_end(f"restrike touch {orders.name} --index ", where) == ["by_day"]
-    assert in_the_end(f"restrike replay table:{orders.name} --index by", where) == ["by_day"]
-    assert in_the_end(f"restrike replay stream:{orders.name[:-1]}", where, ask=in_bash) == [orders.name]
+    assert orders.name in offered("restrike touch ", **where)
+    assert offered(f"restrike touch {orders.name[:-1]}", **where) == [orders.name]
+    assert offered(f"restrike touch --endpoint-url {orders.endpoint_url} {orders.name}") == [orders.name]
+    assert offered(f"restrike replay stream:{orders.name}", **where) == [f"stream:{orders.name}"]
+    assert offered(f"restrike touch {orders.name} --index ", **where) == ["by_day"]
+    assert offered(f"restrike replay table:{orders.name} --index by", **where) == ["by_day"]
+    assert in_bash(f"restrike replay stream:{orders.name[:-1]}", **where) == [orders.name]
 
 
 def test_names_of_runs_and_the_ledger_is_not_touched(orders: Table, tmp_path: Path) -> None:
@@ -114,7 +106,8 @@ def test_nothing_is_offered_and_nothing_said_where_aws_is_not_there() -> None:
     assert offered("restrike touch t --index ", AWS_ENDPOINT_URL_DYNAMODB="no url") == []
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        assert offered("restrike touch ", AWS_ENDPOINT_URL_DYNAMODB=url) == []
+        brief = {"RESTRIKE_COMPLETION_TIMEOUT_S": "0.5"}
+        assert offered("restrike touch ", AWS_ENDPOINT_URL_DYNAMODB=url, **brief) == []
 
 
 def test_a_ledger_that_is_none_offers_nothing(tmp_path: Path) -> None:

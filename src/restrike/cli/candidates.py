@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 ASK_S = 2.0
-"""Whoever presses a key waits no longer for an answer."""
+"""Whoever presses a key waits no longer for an answer, unless RESTRIKE_COMPLETION_TIMEOUT_S says so."""
 MAX_RUNS = 100
 
 
@@ -26,7 +27,7 @@ def values_for(kind: str, ctx: click.Context, incomplete: str) -> list[Completio
 
         return _items(f"{each}:" for each in targets.MODULES if f"{each}:".startswith(incomplete))
     names = {"run": run_names, "table": table_names, "index": index_names}[kind]
-    return _items(name for name in _within(ASK_S, lambda: names(ctx)) if name.startswith(incomplete))
+    return _items(name for name in _in_time(lambda: names(ctx)) if name.startswith(incomplete))
 
 
 def sources(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -35,7 +36,7 @@ def sources(ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
 
     scheme, colon, _ = incomplete.partition(":")
     if colon and scheme in MODULES and kind_of(scheme).has_table:
-        names = _within(ASK_S, lambda: table_names(ctx))
+        names = _in_time(lambda: table_names(ctx))
         return _items(f"{scheme}:{name}" for name in names if f"{scheme}:{name}".startswith(incomplete))
     return _items(f"{each}:" for each in MODULES if f"{each}:".startswith(incomplete))
 
@@ -101,7 +102,7 @@ def _items(values: Iterable[str], **settings: Any) -> list[CompletionItem[str]]:
     return [CompletionItem(value, **settings) for value in values]
 
 
-def _within(seconds: float, ask: Callable[[], Iterable[str]]) -> list[str]:
+def _in_time(ask: Callable[[], Iterable[str]]) -> list[str]:
     """What `ask` returns; nothing where it fails or is late. A thread that is late ends with the process."""
     found: list[str] = []
 
@@ -111,5 +112,15 @@ def _within(seconds: float, ask: Callable[[], Iterable[str]]) -> list[str]:
 
     thread = threading.Thread(target=asking, daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(_patience_s())
     return list(found)
+
+
+def _patience_s() -> float:
+    """How long an answer is waited for; what is no number of seconds is as if it were not there: nobody would see an
+    error here."""
+    try:
+        told = float(os.environ.get("RESTRIKE_COMPLETION_TIMEOUT_S", ASK_S))
+    except ValueError:
+        return ASK_S
+    return told if 0 < told < threading.TIMEOUT_MAX else ASK_S

@@ -16,6 +16,7 @@ KNOWN = frozenset(
         "RESTRIKE_LOCAL_DATA",
         "RESTRIKE_DYNAMODB_LOCAL",
         "RESTRIKE_DEMO_BOOKS",
+        "RESTRIKE_COMPLETION_TIMEOUT_S",
     }
 )
 
