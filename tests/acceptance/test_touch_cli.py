@@ -226,8 +226,8 @@ def test_resume_of_a_canary_and_of_what_is_done(orders: Table) -> None:
 
 # ── stopping and going on ────────────────────────────────────────────────────────────────────────────────
 
-SLOW = ("--partition-key", "p", "--ordered", "--rate", "30", "--execute", "--json")
-"""One item at a time, 100 in three seconds."""
+SLOW = ("--partition-key", "p", "--ordered", "--rate", "0.2", "--execute", "--json")
+"""One item at a time, 100 in 500 s: it never comes to its end, however slow a machine is to stop it."""
 
 
 def each_once(table: Table, run: str) -> None:
@@ -237,19 +237,19 @@ def each_once(table: Table, run: str) -> None:
 def test_an_interrupt_is_exit_code_130_and_resume_completes(orders: Table) -> None:
     run = run_name()
     with started(*words(orders, *SLOW, run=run)) as running:
-        until(lambda: orders.fired(run).total() >= 3, "the first items")
+        until(lambda: orders.fired(run), "the first items")
         result = running.interrupt()
     assert result.code == 130, result
     report = result.json
     assert list(report) == REPORT
     assert report["state"] == "INTERRUPTED"
     fired = orders.fired(run).total()
-    assert 3 <= fired < 100
+    assert 0 < fired < 100
     assert (report["selected"], report["fired"]) == (fired, fired)  # what was in flight was finished and counted
     assert "Traceback" not in result.stderr
 
     (line,) = re.findall(r"^go on with: (restrike runs resume .*)$", result.stderr, re.MULTILINE)
-    resumed = command.shell(f"{line} --json")
+    resumed = command.shell(f"{line} --rate 1000 --json")
     assert resumed.code == 0, resumed
     assert (resumed.json["state"], resumed.json["selected"]) == ("COMPLETED", 100)
     assert (resumed.json["fired"], resumed.json["already"], resumed.json["seen"]) == (100, 0, 100)
@@ -283,7 +283,7 @@ def test_cancel_stops_a_run_and_resume_completes_it(orders: Table) -> None:
     assert command.runs()[run]["state"] == "CANCELLED"
     assert_error(restrike("runs", "cancel", run), 2, f"run {run} is cancelled already")
 
-    resumed = restrike("runs", "resume", run, "--execute", "--json")
+    resumed = restrike("runs", "resume", run, "--rate", "1000", "--execute", "--json")
     assert (resumed.code, resumed.json["state"], resumed.json["fired"]) == (0, "COMPLETED", 100), resumed
     each_once(orders, run)
 
