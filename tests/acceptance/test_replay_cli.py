@@ -223,7 +223,7 @@ def test_a_limited_run_is_completed_by_resume() -> None:
     assert (report["state"], report["selected"], report["delivered"]) == ("LIMITED", 130, 130)
     assert sorted(numbers(read("out"))) == list(range(0, 390, 3))
     assert "restrike runs resume r" in result.stderr
-    report = done(restrike("runs", "resume", "r", "--execute", "--json"))
+    report = done(restrike("runs", "resume", "r", "--rate", "100000", "--execute", "--json"))
     assert (report["state"], report["selected"], report["filtered"]) == ("COMPLETED", 1_000, 2_000)
     assert sorted(numbers(read("out"))) == list(range(0, 3_000, 3))
     assert_refused(restrike("runs", "resume", "r"), "complete")
@@ -232,14 +232,14 @@ def test_a_limited_run_is_completed_by_resume() -> None:
 def test_a_limit_counts_what_was_delivered_not_what_was_read() -> None:
     """Interrupted, a limited run still comes to its limit."""
     source = write("in", map(change, range(3_000)))
-    words = ("--limit", "600", "--event", "INSERT", "--parallel", "4", "--batch-size", "10", "--rate", "200")
+    words = ("--limit", "600", "--event", "INSERT", "--parallel", "4", "--batch-size", "10", "--rate", "10")
     with started("replay", source, "--to", "jsonl:out", *words, "--run", "r", "--execute", "--json") as run:
-        until(lambda: len(read("out")) >= 60, "60 records")
+        until(lambda: len(read("out")) >= 10, "a batch, of 60 in a minute")
         interrupted = run.interrupt()
     assert interrupted.code == 130, interrupted
     assert "restrike runs resume r" in interrupted.stderr
     assert interrupted.json["selected"] == len(read("out")) < 600
-    report = done(restrike("runs", "resume", "r", "--execute", "--json"))
+    report = done(restrike("runs", "resume", "r", "--rate", "100000", "--execute", "--json"))
     assert (report["state"], report["delivered"]) == ("LIMITED", 600)
     assert sorted(numbers(read("out"))) == list(range(0, 1_800, 3))
     report = done(restrike("runs", "resume", "r", "--execute", "--json"))

@@ -184,13 +184,13 @@ def test_what_cannot_be_counted_in_time_is_bounded(monkeypatch: pytest.MonkeyPat
 
 
 def test_progress_has_a_share_and_the_time_that_is_left() -> None:
-    source = write("in", map(change, range(300)))
+    source = write("in", map(change, range(3_000)))
     words = ("--event", "MODIFY", "--rate", "10", "--batch-size", "2", "--run", "r")
     with started("replay", source, "--to", "jsonl:out", *words, "--execute") as run:
         until(lambda: len(read("out")) >= 62, "six seconds of progress")
         ended = run.interrupt()
     [line] = [line for line in ended.stderr.splitlines() if line.startswith("replaying")]
-    assert " of 100 (" in line
+    assert " of 1,000 (" in line
     assert " %)" in line
     assert " left" in line
 

@@ -454,10 +454,10 @@ def test_an_interrupted_process_finishes_what_is_in_flight_and_goes_on_later(
 ) -> None:
     items = target.fill(ITEMS)
     run = new_run()
-    touch = ["touch", target.name, "--all", "--run", run, "--execute", "--json", "--rate", "200"]
+    touch = ["touch", target.name, "--all", "--run", run, "--execute", "--json", "--rate", "10"]
     touch += ["--endpoint-url", engine_url, "--ledger", ledger_path(tmp_path)]
     with command(*touch) as first:
-        await_true(lambda: target.marked(run).total() >= 50 or first.ended, "some items fire")
+        await_true(lambda: target.marked(run) or first.ended, "some items fire")
         first.interrupt()
         assert first.wait() == 130
         report = first.report()
@@ -466,7 +466,8 @@ def test_an_interrupted_process_finishes_what_is_in_flight_and_goes_on_later(
     assert 0 < target.marked(run).total() < ITEMS
     with Ledger(Path(ledger_path(tmp_path))) as ledger:
         assert ledger.get(run).state == "INTERRUPTED"
-    with command("runs", "resume", run, "--ledger", ledger_path(tmp_path), "--execute", "--json") as last:
+    resume = ["runs", "resume", run, "--rate", "max", "--ledger", ledger_path(tmp_path), "--execute", "--json"]
+    with command(*resume) as last:
         assert last.wait() == 0, last.stderr
         assert {name: last.report()[name] for name in ("selected", "fired", "seen")} == dict.fromkeys(
             ("selected", "fired", "seen"), ITEMS
