@@ -15,6 +15,11 @@ from restrike.model.window import Window
 Certainty = Literal["certain", "suspected", "not visible"]
 """certain: a mapping gave these records up, or dropped them. suspected: something failed, and may have lost nothing.
 not visible: nothing shows, which a bug that threw nothing looks like, too."""
+Sign = Literal[
+    "given up", "undelivered", "dropped", "errors", "throttles", "silence", "stopped", "late", "nothing", "unknown"
+]
+"""By what it shows. undelivered: given up, and no message of it could be left. late: healthy, and behind. nothing: it
+was looked at, and nothing shows. unknown: it could not be looked at, or not at all of it."""
 Covers = Literal["whole", "part", "unknown"]
 
 
@@ -197,7 +202,9 @@ class Seen(msgspec.Struct, frozen=True):
 
 class Loss(msgspec.Struct, frozen=True):
     """What a consumer may have lost, and how sure that is. `records` is a number of records, None where it is unknown;
-    `since_s` and `until_s` are None where that end is unknown. `hint`: what helps to know more."""
+    `since_s` and `until_s`, of when the records were written, are None where that end is unknown. `first_s` is when the
+    sign of it was first seen (the start of a period), None where there is none or that is unknown. `hint`: what helps
+    to know more."""
 
     consumer: str
     certainty: Certainty
@@ -206,13 +213,17 @@ class Loss(msgspec.Struct, frozen=True):
     until_s: float | None = None
     records: int | None = None
     hint: str = ""
+    sign: Sign = "unknown"
+    first_s: float | None = None
 
 
 class Way(msgspec.Struct, frozen=True):
     """One way to fire again, with the command to paste, which prints its plan and changes nothing as it stands.
 
     `expires_s`: until when it can be gone; None: it does not expire, or that is unknown. `only`: only the consumer that
-    is meant fires; `others` names who would fire, too. `usd` and `seconds` are None where they cannot be reckoned.
+    is meant (`consumer`, "": all of them) fires; `others` names who would fire, too. `usd` and `seconds` are None where
+    they cannot be reckoned, and `prices` says whose prices `usd` is reckoned with, and of when. `fill`: words of the
+    command that whoever pastes it has to put a name or value for (`BUCKET`).
     """
 
     verb: str
@@ -227,6 +238,9 @@ class Way(msgspec.Struct, frozen=True):
     usd: float | None = None
     seconds: float | None = None
     cannot: tuple[str, ...] = ()
+    consumer: str = ""
+    prices: str = ""
+    fill: tuple[str, ...] = ()
 
 
 class Closed(msgspec.Struct, frozen=True):
