@@ -61,10 +61,12 @@ class Horizon(msgspec.Struct, frozen=True):
 class IndexSeen(msgspec.Struct, frozen=True):
     """An index (or the table's own key, `name` ""), and whether it could select by date.
 
-    `attribute` is the key attribute that holds dates, `role` which key it is, `form` how a date is spelled there
-    (`day`, `month`, `hour`, `iso`, `epoch s`, `epoch ms`); all three "" where none does. `samples`: up to three of its
-    values. `sparse`: whether items are missing in it, None where that cannot be told. `entries_a_day` and `wru_a_day`
-    (what touching one day costs in write units) are estimates from `sampled` entries.
+    `attribute` is the key attribute that holds dates, `type` its type (S, N), `role` which key it is, `form` how a date
+    is spelled there (`day`, `month`, `hour`, `iso`, `epoch s`, `epoch ms`); all four "" where none does. `--date` takes
+    a partition key's days and months, and, beside a `--partition-key`, each form of a sort key. `samples`: up to three
+    of its values. `sparse`: whether items are missing in it, None where that cannot be told; it goes by item counts of
+    index and table, which are both some six hours old. `entries_a_day` and `wru_a_day` (what touching one day costs in
+    write units) are estimates from `sampled` entries.
     """
 
     name: str
@@ -73,6 +75,7 @@ class IndexSeen(msgspec.Struct, frozen=True):
     projection: str = "ALL"
     items: int = 0
     attribute: str = ""
+    type: str = ""
     role: Literal["", "partition", "sort"] = ""
     form: str = ""
     samples: tuple[str, ...] = ()
@@ -110,6 +113,7 @@ class Undelivered(msgspec.Struct, frozen=True):
     expires_in_s: float | None = None
     redrivable: bool = False
     why_not: str = ""
+    retention_s: int | None = None
 
 
 class WillFire(msgspec.Struct, frozen=True):
@@ -151,6 +155,8 @@ class ConsumerSeen(msgspec.Struct, frozen=True):
     on_failure: Undelivered | None = None
     changed_s: float | None = None
     mapping_metrics: bool = False
+    stream: str = ""
+    """The ARN of the stream that it reads, where that is an earlier one of the table, which nothing is written to."""
     shares_function: bool = False
     """Its function has other event sources or callers that are known: its metrics are not of this table alone."""
     metrics: dict[str, Series] = {}
@@ -192,6 +198,8 @@ class Seen(msgspec.Struct, frozen=True):
     written: Series | None = None
     returned: Series | None = None
     kept: tuple[Kept, ...] = ()
+    failures: tuple[Undelivered, ...] = ()
+    """What `--failures` named, and is no consumer's own."""
     unseen: tuple[Unseen, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
     asked_usd: float = 0.0

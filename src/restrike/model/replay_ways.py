@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from restrike.model import cost
 from restrike.model.diagnosis import Asked, Closed, ConsumerSeen, Covers, Kept, Loss, Seen, StreamSeen, Undelivered, Way
 from restrike.model.losses import UNKNOWN_S
@@ -46,63 +48,82 @@ def replay_ways(seen: Seen, asked: Asked, consumer: ConsumerSeen, losses: Sequen
 
 
 def _redrive(seen: Seen, asked: Asked, consumer: ConsumerSeen, losses: Sequence[Loss]) -> Way | Closed:
-    title = f"redrive to {consumer.name}"
     place = consumer.on_failure
-    if place is None:
-        return Closed(title, "it has no on-failure destination: what its mapping gave up left no message")
-    if not place.redrivable or not place.uri:
-        return Closed(title, place.why_not or f"messages cannot be taken from {place.arn}")
-    if place.messages == 0:
-        return Closed(title, f"{place.uri} holds no message")
-    expired = place.expires_in_s is not None and place.expires_in_s <= 0
-    archives = [kept.name for kept in seen.kept if kept.kind in _SCHEMES and _exact(kept)]
-    words = ["redrive", place.uri, "--to", "original"]
-    words += ["--archive", archives[0]] if archives else []
-    sharing = [
+    why = (
+        "it has no on-failure destination: what its mapping gave up left no message" if place is None else _shut(place)
+    )
+    if place is None or why:
+        return Closed(f"redrive to {consumer.name}", why)
+    sharing = tuple(
         each.name
         for each in seen.consumers
         if each is not consumer and each.on_failure is not None and each.on_failure.arn == place.arn
-    ]
+    )
     records = next((loss.records for loss in losses if loss.sign == "given up"), None)
     usd, prices = _usd(seen, consumer, records)
-    return Way(
-        verb="redrive",
-        title=_told(place, consumer),
-        command=command(seen, *words),
-        fidelity="exact",
-        covers=_covered_by_messages(asked, losses, expired=expired and not archives),
-        expires_s=seen.now_s + place.expires_in_s if place.expires_in_s is not None and not expired else None,
+    return msgspec.structs.replace(
+        _of_messages(seen, place, f"to {consumer.name}"),
+        covers=_covered_by_messages(asked, losses, lost=_expired(place) and not _archives(seen)),
         only=not sharing,
-        others=tuple(sharing),
+        others=sharing,
         records=records,
         usd=usd,
         prices=prices,
         consumer=consumer.name,
+    )
+
+
+def redrives_named(seen: Seen) -> Iterator[Way | Closed]:
+    """Of the messages that were named, and are no consumer's own."""
+    for place in seen.failures:
+        why = _shut(place)
+        yield Closed(f"redrive {place.uri or place.arn}", why) if why else _of_messages(seen, place, f"of {place.uri}")
+
+
+def _shut(place: Undelivered) -> str:
+    """Why its messages cannot be redriven; "" where they can."""
+    if not place.redrivable or not place.uri:
+        return place.why_not or f"messages cannot be taken from {place.arn}"
+    return f"{place.uri} holds no message" if place.messages == 0 else ""
+
+
+def _of_messages(seen: Seen, place: Undelivered, whose: str) -> Way:
+    archives, expires_in_s = _archives(seen), place.expires_in_s
+    many = "the messages" if place.messages is None else counted(place.messages, "message")
+    lost = "their records come from the archive" if archives else "their records are nowhere here"
+    soon = f", the first expires in {duration(expires_in_s)}" if expires_in_s else ""
+    return Way(
+        verb="redrive",
+        title=f"redrive {many} {whose}{soon}",
+        command=command(
+            seen, "redrive", place.uri, "--to", "original", *(["--archive", archives[0]] if archives else [])
+        ),
+        fidelity="exact",
+        covers="unknown",
+        expires_s=seen.now_s + expires_in_s if expires_in_s else None,
         cannot=sentences(
-            "it has what was given up, and nothing that the function took without an error",
+            "it has what was given up, and nothing that a function took without an error",
             "it takes all messages: no window and no key",
-            f"the oldest pointers have expired{': their records come from the archive' if archives else ''}"
-            if expired
-            else "",
+            f"the oldest pointers have expired: {lost}" if _expired(place) else "",
             _superseded(seen),
         ),
     )
 
 
-def _told(place: Undelivered, consumer: ConsumerSeen) -> str:
-    many = "the messages" if place.messages is None else counted(place.messages, "message")
-    soon = ""
-    if place.expires_in_s is not None and place.expires_in_s > 0:
-        soon = f", the first expires in {duration(place.expires_in_s)}"
-    return f"redrive {many} to {consumer.name}{soon}"
+def _expired(place: Undelivered) -> bool:
+    return place.expires_in_s is not None and place.expires_in_s <= 0
 
 
-def _covered_by_messages(asked: Asked, losses: Sequence[Loss], *, expired: bool) -> Covers:
+def _archives(seen: Seen) -> list[str]:
+    return [kept.name for kept in seen.kept if kept.kind in _SCHEMES and _exact(kept)]
+
+
+def _covered_by_messages(asked: Asked, losses: Sequence[Loss], *, lost: bool) -> Covers:
     """Whole, where all that was lost is what its mapping gave up, and left messages of."""
     signs = {loss.sign for loss in losses if loss.certainty != "not visible"}
     if asked.window.since_s is not None and "given up" not in signs:
         return "unknown"
-    return "whole" if "given up" in signs and signs <= _WITH_MESSAGES and not expired else "part"
+    return "whole" if "given up" in signs and signs <= _WITH_MESSAGES and not lost else "part"
 
 
 # ── from a stream ────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from restrike.model.diagnosis import Asked, Closed, Covers, Loss, Seen, Way
 from restrike.model.meant import consumers_meant, consumers_named, window_meant
 from restrike.model.record import Fidelity
-from restrike.model.replay_ways import replay_ways
+from restrike.model.replay_ways import redrives_named, replay_ways
 from restrike.model.report import State
 from restrike.model.touch_ways import touch_ways
 
@@ -20,10 +20,11 @@ _UNFINISHED: tuple[State, ...] = ("PAUSED", "INTERRUPTED", "FAILED")
 
 def ways(seen: Seen, asked: Asked, losses: Sequence[Loss]) -> tuple[tuple[Way, ...], tuple[Closed, ...]]:
     """Those that are open, in their order, and those that are not, each said once."""
-    found = [*_all_of(seen, asked, losses), *_going_on(seen)]
-    is_open = [each for each in found if isinstance(each, Way)]
+    found = [*_all_of(seen, asked, losses), *redrives_named(seen), *_going_on(seen)]
+    # Two mappings may be of one function: a command is one way.
+    is_open = {each.command: each for each in reversed(found) if isinstance(each, Way)}
     closed = dict.fromkeys(each for each in found if isinstance(each, Closed))
-    return tuple(sorted(is_open, key=order)), tuple(closed)
+    return tuple(sorted(reversed(is_open.values()), key=order)), tuple(closed)
 
 
 def order(way: Way) -> tuple[int, float, bool, int, float]:
