@@ -101,7 +101,8 @@ class _Reading:
 
     def _end_of_giving_up(self) -> float | None:
         """When it last gave up, where only a batch that failed can have been given up, and failures are known."""
-        failed, tries = self._all("Errors"), self._consumer.retries
+        failed = tuple(point for point in self._all("Errors") or () if point[1] > 0)
+        tries = self._consumer.retries
         by_failing_alone = tries is not None and tries >= 0 and self._consumer.max_age_s == -1
         return self._end(failed) if failed and by_failing_alone else None
 
@@ -188,9 +189,12 @@ class _Reading:
     def _silence(self) -> Loss | None:
         """Periods in which the table was written and nothing was invoked; and one that does not read now."""
         stretches = [run for run in self._silences() if self._meant(self._begin(run[0]), run[-1] + self._period_s)]
-        if not self._consumer.reads_now:
+        if not self._consumer.reads_now or self._consumer.stream:
             what = f"it is {self._consumer.state}, and gets nothing"
             hint = "What is older than 24 h when it reads again is lost to it."
+            if self._consumer.stream:
+                what = "it reads an earlier stream of the table, and gets nothing of what is written now"
+                hint = "It takes a mapping of the stream that is on."
             first_s = stretches[-1][0] if stretches else None
             since_s = self._begin(first_s if first_s is not None else self._seen.now_s)
             if not self._meant(since_s, self._seen.now_s):
@@ -309,9 +313,11 @@ class _Reading:
         return at_s - age_ms / 1000 - self._period_s
 
     def _end(self, points: Points) -> float | None:
-        """The end of the last such period; None where that is the last one that can be known, so that it may go on."""
-        end_s = points[-1][0] + self._period_s
-        return None if end_s > self._seen.now_s - UNKNOWN_S - self._period_s else end_s
+        """The end of the last such period, where the function was invoked after it; None where it may go on."""
+        last_s, known_s = points[-1][0], self._seen.now_s - UNKNOWN_S - self._period_s
+        invoked = self._all("Invocations")
+        over = last_s < known_s if invoked is None else any(last_s < at_s <= known_s for at_s, _ in invoked)
+        return last_s + self._period_s if over else None
 
     @staticmethod
     def _between(points: Points, at_s: float) -> bool:

@@ -21,10 +21,12 @@ _UNFINISHED: tuple[State, ...] = ("PAUSED", "INTERRUPTED", "FAILED")
 def ways(seen: Seen, asked: Asked, losses: Sequence[Loss]) -> tuple[tuple[Way, ...], tuple[Closed, ...]]:
     """Those that are open, in their order, and those that are not, each said once."""
     found = [*_all_of(seen, asked, losses), *redrives_named(seen), *_going_on(seen)]
-    # Two mappings may be of one function: a command is one way.
-    is_open = {each.command: each for each in reversed(found) if isinstance(each, Way)}
+    is_open: dict[str, Way] = {}
+    for each in found:
+        if isinstance(each, Way):
+            is_open.setdefault(each.command, each)  # two mappings may be of one function
     closed = dict.fromkeys(each for each in found if isinstance(each, Closed))
-    return tuple(sorted(reversed(is_open.values()), key=order)), tuple(closed)
+    return tuple(sorted(is_open.values(), key=order)), tuple(closed)
 
 
 def order(way: Way) -> tuple[int, float, bool, int, float]:
