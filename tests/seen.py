@@ -5,6 +5,7 @@ Moments are told in minutes before NOW_S, which is the end of a period.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,6 +92,11 @@ def steady(**metrics: Mapping[float, float]) -> dict[str, Series]:
     return {name: series(values) for name, values in (all_day | dict(metrics)).items()}
 
 
+def mapping_of(name: str) -> str:
+    """The UUID of the mapping that invokes it."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+
+
 def consumer(name: str = "bookkeeper", **changes: Any) -> ConsumerSeen:
     """A function with a mapping that tries twice more, and has nowhere to send what it gives up."""
     given: dict[str, Any] = {
@@ -98,7 +104,7 @@ def consumer(name: str = "bookkeeper", **changes: Any) -> ConsumerSeen:
         "state": "Enabled",
         "will_fire": WillFire(True, "no filter: sees every touched item as MODIFY"),
         "function": name,
-        "mapping": f"uuid-of-{name}",
+        "mapping": mapping_of(name),
         "batch_size": 100,
         "retries": 2,
         "max_age_s": -1,

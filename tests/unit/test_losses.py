@@ -7,7 +7,7 @@ import pytest
 
 from restrike.model.diagnosis import Asked, Certainty, Horizon, Loss, Seen, Sign
 from restrike.model.losses import losses
-from tests.seen import NOW_S, QUEUE, asked, at, consumer, every, seen, series, steady
+from tests.seen import NOW_S, QUEUE, asked, at, consumer, every, mapping_of, seen, series, steady
 
 Told = tuple[str, Certainty, Sign, float | None, float | None]
 
@@ -160,6 +160,12 @@ def test_where_age_makes_it_give_up_too_the_end_is_not_known() -> None:
         0
     ]
     assert (loss.sign, loss.until_s) == ("given up", None)
+
+
+def test_messages_that_are_younger_than_the_last_failure_have_no_end() -> None:
+    place = msgspec.structs.replace(QUEUE, oldest_age_s=1_200.0)
+    loss = losses(seen(consumer(metrics=steady(Errors=every(100, 90, 5)), on_failure=place)), Asked())[0]
+    assert (loss.sign, loss.since_s, loss.until_s) == ("given up", at(20) - 2 - 300, None)
 
 
 def test_messages_of_a_destination_that_two_share_may_be_the_others() -> None:
@@ -363,7 +369,9 @@ def test_errors_after_it_count_where_records_were_that_old() -> None:
     assert [(loss.sign, loss.since_s, loss.until_s) for loss in found] == [("errors", at(60) - 7_200 - 300, at(150))]
 
 
-@pytest.mark.parametrize("name", ["mailer", "uuid-of-mailer", "arn:aws:lambda:us-east-1:123456789012:function:mailer"])
+@pytest.mark.parametrize(
+    "name", ["mailer", mapping_of("mailer"), "arn:aws:lambda:us-east-1:123456789012:function:mailer"]
+)
 def test_one_consumer_alone(name: str) -> None:
     found = seen(consumer("bookkeeper"), consumer("mailer", function="mailer:live"))
     assert [loss.consumer for loss in losses(found, asked(consumer=name))] == ["mailer"]

@@ -89,7 +89,7 @@ class _Reading:
         what = f"its mapping gave up: its on-failure destination holds {counted(place.messages, 'message')}"
         if sharing:
             what += f", of {' and '.join(sharing)} too: whose they are, they say themselves"
-        since_s, until_s = self._begin(first_s), self._end_of_giving_up()
+        since_s, until_s = self._begin(first_s), self._end_of_giving_up(first_s)
         if not self._meant(since_s, self._seen.now_s if until_s is None else until_s):
             return None
         expiry = ""
@@ -99,12 +99,13 @@ class _Reading:
         certainty: Certainty = "suspected" if sharing else "certain"
         return self._loss("given up", certainty, what, since_s, until_s, first_s, records=records, hint=expiry)
 
-    def _end_of_giving_up(self) -> float | None:
+    def _end_of_giving_up(self, first_s: float | None) -> float | None:
         """When it last gave up, where only a batch that failed can have been given up, and failures are known."""
         failed = tuple(point for point in self._all("Errors") or () if point[1] > 0)
         tries = self._consumer.retries
         by_failing_alone = tries is not None and tries >= 0 and self._consumer.max_age_s == -1
-        return self._end(failed) if failed and by_failing_alone else None
+        end_s = self._end(failed) if failed and by_failing_alone else None
+        return None if end_s is None or first_s is None or end_s < first_s else end_s
 
     def _undelivered(self) -> Loss | None:
         points = self._signs("DestinationDeliveryFailures")

@@ -11,10 +11,10 @@ from restrike.model import cost
 from restrike.model.diagnosis import Asked, Closed, ConsumerSeen, Covers, Kept, Loss, Seen, StreamSeen, Undelivered, Way
 from restrike.model.losses import UNKNOWN_S
 from restrike.model.meant import REMEMBERED_S, window_meant
-from restrike.model.numbers import counted, duration
+from restrike.model.numbers import counted, duration, money
 from restrike.model.pasted import BUCKET, command, sentences, window_words
 from restrike.model.plan import lacking_images
-from restrike.model.prices import Name, Prices
+from restrike.model.prices import ELSEWHERE, Name, Prices
 from restrike.model.record import Fidelity
 from restrike.model.times import iso
 from restrike.model.window import Window
@@ -260,22 +260,25 @@ def _export_first(seen: Seen, asked: Asked, consumer: ConsumerSeen, window: Wind
     prefix = f"s3://{_bucket(seen) or BUCKET}/restrike-{seen.table.name}-{iso(span[0]).replace(':', '')}"
     words = ["export", seen.table.name, *window_words(Window(*span)), "--to", prefix]
     words += _export_key(seen, asked)
-    gigabytes = _written_gb(seen, span)
-    windows = math.ceil((span[1] - span[0]) / MOST_EXPORT_S)
-    usd = None
-    if gigabytes is not None:
-        usd = round(max(gigabytes, windows * cost.EXPORT_LEAST_GB) * cost.USD_PER_EXPORTED_GB, 6)
+    export_usd, whose = _usd_of_export(seen, span)
+    records = None if asked.key else _records(seen, consumer, window)
+    usd, prices = _usd(seen, consumer, records)
+    alone = ""
+    if export_usd is not None and usd is None:
+        alone = f"the export alone costs {money(export_usd)} ({whose}), and its replay what invocations cost"
     return Way(
         verb="export",
         title=f"export {iso(span[0])} to {iso(span[1])}, then replay it to {consumer.name}",
         command=command(seen, *words),
         fidelity="net",
         covers=covers,
-        usd=usd,
-        prices=f"prices of us-east-1, {cost.EXPORT_PRICE_AS_OF}" if usd is not None else "",
+        usd=None if usd is None or export_usd is None else round(usd + export_usd, 6),
+        prices="" if usd is None or export_usd is None else f"{prices}; {whose}",
         consumer=consumer.name,
         fill=(BUCKET,) if BUCKET in prefix else (),
-        cannot=sentences("it is done when DynamoDB says so; the plan has the replay's command", NET, _superseded(seen)),
+        cannot=sentences(
+            "it is done when DynamoDB says so; the plan has the replay's command", alone, NET, _superseded(seen)
+        ),
     )
 
 
@@ -308,13 +311,16 @@ def _export_key(seen: Seen, asked: Asked) -> list[str]:
     return ["--key", partition] if slash and partition and "/" not in sort else []
 
 
-def _written_gb(seen: Seen, span: tuple[float, float]) -> float | None:
-    """What was written in that time, 1 KB each unit; None where that is not known of all of it."""
+def _usd_of_export(seen: Seen, span: tuple[float, float]) -> tuple[float | None, str]:
+    """What it costs by what was written in that time, 1 KB each unit; None where that is not known of all of it."""
     if seen.written is None or span[0] < seen.since_s or not seen.written.points:
-        return None
+        return None, ""
     window = Window(*span)
     units = sum(units for at_s, units in seen.written.points if window.overlaps(at_s, at_s + seen.written.period_s))
-    return units * 1024 / 1e9
+    windows = math.ceil((span[1] - span[0]) / MOST_EXPORT_S)
+    gigabytes = max(units * 1024 / 1e9, windows * cost.EXPORT_LEAST_GB)
+    whose = f"exports at the price of {ELSEWHERE}, {cost.EXPORT_PRICE_AS_OF}"
+    return gigabytes * cost.USD_PER_EXPORTED_GB, whose
 
 
 # ── of all of them ───────────────────────────────────────────────────────────────────────────────────────

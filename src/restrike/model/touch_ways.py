@@ -49,11 +49,11 @@ def touch_ways(seen: Seen, asked: Asked, meant: Sequence[ConsumerSeen], window: 
     if refused:
         yield Closed("touch", refused)
     for choice in choices:
-        if not refused:
-            yield _touch(seen, meant, choice)
         for consumer in meant:
             if consumer.function:
                 yield _of_items(seen, consumer, choice)
+        if not refused:
+            yield _touch(seen, meant, choice)
 
 
 # ── which items ──────────────────────────────────────────────────────────────────────────────────────────
