@@ -42,8 +42,8 @@ def test_no_date_index() -> None:
     found = seen(consumer(on_failure=S3), indexes=(), flags=("--endpoint-url", "http://127.0.0.1:8000"), **CONTENT)
     each = one(found, "no-date-index")
     assert "KEYS_ONLY is enough for touch" in each.text
-    assert "A new item then costs a write unit more, $0.62 a million" in each.text
-    assert "to all 1,000,000 items that are there costs two each, $1.25" in each.text
+    assert "A new item then costs a write unit more, $0.625 a million" in each.text
+    assert "to all 1,000,000 items that are there takes 2 units each, $1.25" in each.text
     assert "(prices of us-east-1, 2026-11)" in each.text
     assert "Above 500 writes a second on one day's key that index is hot" in each.text
     assert aws_parameters(each.command) == (

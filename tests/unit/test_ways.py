@@ -179,7 +179,8 @@ def test_the_stream_to_its_end_where_it_goes_on() -> None:
 def test_the_stream_has_a_part_of_what_is_older_than_its_horizon() -> None:
     found = seen(consumer(metrics=FAILED), horizon=Horizon(at(240), "read"))
     way = one(found, "replay stream:")
-    assert (way.covers, way.expires_s) == ("part", at(240) + 86_400)
+    assert (way.covers, way.expires_s) == ("part", at(180) + 86_400)
+    assert way.cannot[0] == "it forgets more of that each minute"
 
 
 @pytest.mark.parametrize("horizon", [None, Horizon(None, "at most 24 h")])
@@ -257,7 +258,7 @@ def test_what_an_archive_covers(kept: Kept, covers: str) -> None:
 
 def test_an_archive_of_another_time_is_not_open() -> None:
     found = seen(consumer(metrics=FAILED), kept=(archive(9_000, 8_000),))
-    assert why(found, "replay from s3://kept/orders").startswith("it has what was written from 2025-11-19")
+    assert why(found, "replay from the archive s3://kept/orders").startswith("it has what was written from 2025-11-19")
 
 
 def test_a_replay_begins_where_the_archive_does() -> None:
@@ -506,6 +507,21 @@ def test_region_profile_and_endpoint_go_into_each_command() -> None:
 def test_a_run_that_has_begun_can_go_on(state: str) -> None:
     found = seen(consumer(), kept=(Kept("run", "touch-orders-1", state=state, verb="touch"),))
     assert ("runs resume touch-orders-1" in commands(found)) == (state != "COMPLETED")
+
+
+def test_what_a_pipe_gave_up_can_go_to_a_function() -> None:
+    pipe = consumer("to-bus", kind="pipe", function="", mapping="", metrics={}, on_failure=QUEUE)
+    assert why(seen(pipe), "replay to to-bus").endswith("restrike redrive sqs://given-up --to lambda:NAME")
+
+
+def test_where_nothing_is_known_the_stream_comes_before_all_items() -> None:
+    opened, _ = of(seen(consumer(), indexes=()))
+    assert [(way.verb, way.covers, way.expires_s) for way in opened] == [
+        ("replay", "unknown", None),
+        ("replay", "unknown", None),
+        ("touch", "unknown", None),
+    ]
+    assert opened[0].command.startswith("restrike replay stream:")
 
 
 def test_nobody_reads_it() -> None:

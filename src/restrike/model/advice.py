@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from restrike.model import cost
 from restrike.model.diagnosis import Advice, ConsumerSeen, Seen
 from restrike.model.numbers import counted, duration, figure, money
 from restrike.model.pasted import BUCKET, aws_command, command
@@ -73,11 +74,11 @@ def _cost_of_index(seen: Seen) -> str:
     if not seen.table.on_demand:
         return "It needs write capacity of its own, as much as new items take."
     prices = Prices(seen.table.region, seen.table.table_class)
-    each = f"A new item then costs a write unit more, {money(prices.usd('write', 1e6))} a million"
-    items = seen.table.item_count
-    all_of_them = f"; giving the attribute to all {counted(items, 'item')} that are there costs two each, "
-    all_of_them += f"{money(prices.usd('write', 2.0 * items))}, and fires the stream for each"
-    return f"{each}{all_of_them if items else ''} ({prices.told(['write'])})."
+    new = f"A new item then costs a write unit more, ${prices.usd('write', 1e6):.15g} a million"
+    items, units = seen.table.item_count, cost.item_kb(seen.table) + 1
+    there = f"; giving the attribute to all {counted(items, 'item')} that are there takes {units} units each, "
+    there += f"{money(prices.usd('write', float(units * items)))}, and fires the stream for each"
+    return f"{new}{there if items else ''} ({prices.told(['write'])})."
 
 
 def _create_index(seen: Seen) -> str:

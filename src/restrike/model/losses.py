@@ -192,7 +192,7 @@ class _Reading:
         stretches = [run for run in self._silences() if self._meant(self._begin(run[0]), run[-1] + self._period_s)]
         if not self._consumer.reads_now or self._consumer.stream:
             what = f"it is {self._consumer.state}, and gets nothing"
-            hint = "What is older than 24 h when it reads again is lost to it."
+            hint = "When it reads again it goes on where it stopped; what is older than 24 h then is lost to it."
             if self._consumer.stream:
                 what = "it reads an earlier stream of the table, and gets nothing of what is written now"
                 hint = "It takes a mapping of the stream that is on."

@@ -35,6 +35,9 @@ def replay_ways(seen: Seen, asked: Asked, consumer: ConsumerSeen, losses: Sequen
     """Those to that consumer, open or closed; `losses` are its own."""
     if not consumer.function:
         why = "a replay hands records to a function, a handler or a file: this one fires by the table's stream alone"
+        place = consumer.on_failure
+        if place is not None and place.messages and place.redrivable:
+            why += f"; what it gave up can be redriven to a function: restrike redrive {place.uri} --to lambda:NAME"
         yield Closed(f"replay to {consumer.name}", why)
         return
     window = window_meant(asked, losses)
@@ -148,7 +151,8 @@ def _from_streams(seen: Seen, asked: Asked, consumer: ConsumerSeen, window: Wind
         if covers is None:
             yield Closed(f"replay from {what}", f"it has what was written from {iso(oldest_s)} on")
             continue
-        lasts_s = max(oldest_s, window.since_s or oldest_s) + REMEMBERED_S
+        # The whole is whole as long as its first record is there; a part is less each minute, down to its last.
+        lasts_until = {"whole": window.since_s, "part": window.until_s}.get(covers)
         yield _replay(
             seen,
             asked,
@@ -158,8 +162,9 @@ def _from_streams(seen: Seen, asked: Asked, consumer: ConsumerSeen, window: Wind
             title=f"replay from {what} to {consumer.name}",
             fidelity="exact",
             covers=covers,
-            expires_s=lasts_s if stream.on else None,
+            expires_s=None if lasts_until is None else lasts_until + REMEMBERED_S,
             cannot=sentences(
+                "it forgets more of that each minute" if covers == "part" else "",
                 "" if stream.view_type in ("", "NEW_AND_OLD_IMAGES") else lacking_images(stream.view_type).rstrip("."),
                 "two readers of a shard are known already: this one more is throttled, or throttles them"
                 if stream.on and seen.readers >= 2
@@ -188,7 +193,7 @@ def _from_kept(seen: Seen, asked: Asked, consumer: ConsumerSeen, window: Window)
         yield Closed("replay from an archive", why)
     for kept in places:
         fidelity, held = kept.fidelity or _FIDELITY[kept.kind], Window(kept.since_s, kept.until_s)
-        title = f"replay from {kept.name}"
+        title = f"replay from the {kept.kind} {kept.name}"
         covers: Covers | None
         if fidelity == "synthetic":  # items as of one time: of what changed before it, in whatever window
             covers = None if held.until_s is not None and held.until_s <= (window.since_s or 0.0) else "part"

@@ -11,7 +11,7 @@ import msgspec
 from restrike.errors import UsageError
 from restrike.model import cost
 from restrike.model.capacity import capacity_of, seconds_on_one_partition
-from restrike.model.diagnosis import Asked, Closed, ConsumerSeen, IndexSeen, Seen, Way
+from restrike.model.diagnosis import Asked, Closed, ConsumerSeen, Covers, IndexSeen, Seen, Way
 from restrike.model.numbers import counted
 from restrike.model.pasted import command, sentences
 from restrike.model.prices import Name, Prices
@@ -38,6 +38,7 @@ class Choice(msgspec.Struct, frozen=True):
     one_key: bool = False
     cannot: tuple[str, ...] = ()
     fill: tuple[str, ...] = ()
+    covers: Covers = "part"
 
 
 def touch_ways(seen: Seen, asked: Asked, meant: Sequence[ConsumerSeen], window: Window) -> Iterator[Way | Closed]:
@@ -84,6 +85,7 @@ def _choices(seen: Seen, asked: Asked, window: Window) -> Iterator[Choice | Clos
         items,
         items * cost.writes_per_item(seen.table, MARKER),
         cannot=("it takes each item, whether its change was lost or not",),
+        covers="unknown" if window.since_s is None else "part",
     )
 
 
@@ -139,7 +141,7 @@ def _by_date(index: IndexSeen, first: date, last: date) -> Choice | Closed:
     sparse = f"items without {index.attribute} are not in it" if index.sparse else ""
     return Choice(
         tuple(words),
-        f"the items of {days.replace('..', ' to ')} of {where}",
+        f"the items of {days.replace('..', ' to ')} in {where}",
         items,
         wru,
         one_key=spans == 1 and index.projection == "ALL" and bool(index.name),
@@ -184,7 +186,7 @@ def _touch(seen: Seen, meant: Sequence[ConsumerSeen], choice: Choice) -> Way:
         title=f"touch {choice.told}",
         command=command(seen, "touch", table.name, *choice.words),
         fidelity="synthetic",
-        covers="part",
+        covers=choice.covers,
         only=not others,
         others=tuple(others),
         records=None if choice.items is None else round(choice.items),
@@ -250,7 +252,7 @@ def _of_items(seen: Seen, consumer: ConsumerSeen, choice: Choice) -> Way:
             seen, "replay", f"table:{seen.table.name}", *choice.words, "--to", f"lambda:{consumer.function}"
         ),
         fidelity="synthetic",
-        covers="part",
+        covers=choice.covers,
         records=None if choice.items is None else round(choice.items),
         usd=usd,
         prices=told,
