@@ -58,13 +58,11 @@ def orders(dynamodb_local: str) -> Table:
 def kept(orders: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an archive of their stream, an export of an hour ago, and a message of all of them."""
     folder = tmp_path_factory.mktemp("kept")
-    restrike.capture(
-        orders.name,
-        str(folder / "archive"),
-        endpoint_url=orders.endpoint_url,
-        region=REGION,
-        ledger=folder / "ledger.db",
-    ).execute()
+    with pytest.MonkeyPatch.context() as patched:  # the module's fixtures come before each test's own
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patched.setenv(name, "local")
+        at: dict[str, Any] = {"endpoint_url": orders.endpoint_url, "region": REGION, "ledger": folder / "ledger.db"}
+        restrike.capture(orders.name, str(folder / "archive"), **at).execute()
     begins_s = time.time() - HOUR_S
     lines = [change({"pk": {"S": "c0"}, "sk": {"N": "0"}}, new={}, micros=int((begins_s + 10) * 1e6))]
     export([lines], from_s=begins_s, to_s=begins_s + 900).write(folder / "exports")

@@ -154,6 +154,14 @@ def test_messages_whose_age_nobody_knows_have_no_beginning() -> None:
     assert (loss.sign, loss.since_s, loss.until_s, loss.first_s) == ("given up", None, None, None)
 
 
+def test_messages_whose_age_nobody_knows_may_be_of_another_time_than_was_asked_for() -> None:
+    loss = losses(seen(consumer(on_failure=QUEUE)), asked(since=5_000, until=4_000))[0]
+    assert (loss.sign, loss.certainty, loss.since_s, loss.until_s) == ("given up", "suspected", at(5_000), at(4_000))
+    place = msgspec.structs.replace(QUEUE, oldest_age_s=600.0)
+    narrowed = losses(seen(consumer(on_failure=place)), asked(since=5_000, until=4_000))
+    assert [loss.sign for loss in narrowed] == ["nothing"]
+
+
 def test_where_age_makes_it_give_up_too_the_end_is_not_known() -> None:
     place = msgspec.structs.replace(QUEUE, oldest_age_s=6_000.0)
     loss = losses(seen(consumer(metrics=steady(Errors=every(100, 90, 5)), on_failure=place, max_age_s=3_600)), Asked())[

@@ -266,6 +266,11 @@ def test_a_replay_begins_where_the_archive_does() -> None:
     assert "--since 2025-11-25T20:00:00Z" in one(found, "replay archive:").command
 
 
+def test_an_export_of_which_nobody_knows_where_it_is_is_no_way() -> None:
+    found = seen(consumer(metrics=FAILED), kept=(Kept("export", "", at(3_000), at(60)),))
+    assert not any("export:" in each for each in commands(found))
+
+
 def test_no_archive_says_what_keeps_one() -> None:
     assert "restrike capture" in why(seen(consumer()), "replay from an archive")
 

@@ -90,13 +90,15 @@ class _Reading:
         if sharing:
             what += f", of {' and '.join(sharing)} too: whose they are, they say themselves"
         since_s, until_s = self._begin(first_s), self._end_of_giving_up(first_s)
-        if not self._meant(since_s, self._seen.now_s if until_s is None else until_s):
+        narrowed = self._asked.since_s is not None or self._asked.until_s is not None
+        if first_s is not None and not self._meant(since_s, self._seen.now_s if until_s is None else until_s):
             return None
         expiry = ""
         if place.expires_in_s is not None:
             when = "has expired" if place.expires_in_s <= 0 else f"expires in {duration(place.expires_in_s)}"
             expiry = f"The first of them {when}."
-        certainty: Certainty = "suspected" if sharing else "certain"
+        doubt = sharing or (narrowed and first_s is None)  # whose they are, or of when
+        certainty: Certainty = "suspected" if doubt else "certain"
         return self._loss("given up", certainty, what, since_s, until_s, first_s, records=records, hint=expiry)
 
     def _end_of_giving_up(self, first_s: float | None) -> float | None:

@@ -118,7 +118,7 @@ def _expired(place: Undelivered) -> bool:
 
 
 def _archives(seen: Seen) -> list[str]:
-    return [kept.name for kept in seen.kept if kept.kind in _SCHEMES and _exact(kept)]
+    return [kept.name for kept in _places(seen) if _exact(kept)]
 
 
 def _covered_by_messages(asked: Asked, losses: Sequence[Loss], *, lost: bool) -> Covers:
@@ -182,12 +182,17 @@ _SCHEMES: dict[str, str] = {"archive": "archive", "export": "export"}
 _FIDELITY: dict[str, Fidelity] = {"archive": "exact", "export": "net"}
 
 
+def _places(seen: Seen) -> list[Kept]:
+    """What a replay can read, as far as it is known where that is."""
+    return [kept for kept in seen.kept if kept.kind in _SCHEMES and kept.name]
+
+
 def _exact(kept: Kept) -> bool:
     return (kept.fidelity or _FIDELITY.get(kept.kind)) == "exact"
 
 
 def _from_kept(seen: Seen, asked: Asked, consumer: ConsumerSeen, window: Window) -> Iterator[Way | Closed]:
-    places = [kept for kept in seen.kept if kept.kind in _SCHEMES]
+    places = _places(seen)
     if not any(map(_exact, places)):
         why = "none is known; restrike capture keeps a stream from now on, and --archive names one that there is"
         yield Closed("replay from an archive", why)
