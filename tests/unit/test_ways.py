@@ -231,11 +231,34 @@ def test_a_replay_costs_what_its_mapping_counted() -> None:
         "PolledEventCount": series(every(1440, 10, 10)),
         "FilteredOutEventCount": series(every(1440, 10, 4)),
     }
-    way = one(seen(consumer(metrics=metrics)), "replay stream:")
+    way = one(seen(consumer(metrics=metrics, filters=("{}",))), "replay stream:")
     assert way.records == 6 * 26
+    assert one(seen(consumer(metrics=metrics)), "replay stream:").records == 10 * 26
+    holed = metrics | {"PolledEventCount": series(every(1440, 250, 10) | every(245, 10, 10))}
+    assert one(seen(consumer(metrics=holed)), "replay stream:").records is None
     assert way.usd == pytest.approx(2 * 0.2e-6 + 1 * 0.2e-6, abs=1e-6)
     assert way.prices == "prices of us-east-1, 2026-11"
-    assert one(seen(consumer(metrics=FAILED)), "replay stream:").usd is None
+
+
+def test_else_it_costs_what_the_function_was_invoked_for() -> None:
+    """26 periods that the window touches, 20 invocations each; of up to 100 records each, 1,000 a read."""
+    way = one(seen(consumer(metrics=FAILED)), "replay stream:")
+    assert way.records is None
+    assert way.usd == pytest.approx(26 * 20 * 0.2e-6 + 52 * 0.2e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shares_function": True},
+        {"metrics": FAILED | {"Invocations": series(every(1440, 250, 20) | every(245, 10, 20))}},
+        {"metrics": {name: values for name, values in FAILED.items() if name != "Invocations"}},
+    ],
+    ids=["some are of others", "a period is not known", "not answered"],
+)
+def test_where_that_is_not_known_it_has_no_price(changes: dict[str, Any]) -> None:
+    way = one(seen(consumer(**({"metrics": FAILED} | changes))), "replay stream:")
+    assert (way.records, way.usd, way.prices) == (None, None, "")
 
 
 # ── archives, exports ────────────────────────────────────────────────────────────────────────────────────

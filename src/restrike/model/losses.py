@@ -10,11 +10,10 @@ from collections.abc import Iterator
 
 from restrike.model.diagnosis import Asked, Certainty, ConsumerSeen, Loss, Seen, Sign
 from restrike.model.meant import REMEMBERED_S, consumers_named
+from restrike.model.metrics import UNKNOWN_S
 from restrike.model.numbers import counted, duration
 from restrike.model.times import iso
 
-UNKNOWN_S = 300.0
-"""What CloudWatch may not have yet."""
 LATE_S = 900.0
 """Behind by so much is worth a word."""
 SILENT_PERIODS = 3

@@ -7,22 +7,20 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from restrike.model import cost
 from restrike.model.diagnosis import Asked, Closed, ConsumerSeen, Covers, Kept, Loss, Seen, StreamSeen, Undelivered, Way
-from restrike.model.losses import UNKNOWN_S
 from restrike.model.meant import REMEMBERED_S, window_meant
+from restrike.model.metrics import UNKNOWN_S
 from restrike.model.numbers import counted, duration, money
 from restrike.model.pasted import BUCKET, command, sentences, window_words
 from restrike.model.plan import lacking_images
-from restrike.model.prices import ELSEWHERE, Name, Prices
 from restrike.model.record import Fidelity
+from restrike.model.replay_cost import invocations_of, records_of, usd_of_export, usd_of_replay
 from restrike.model.times import iso
 from restrike.model.window import Window
 
-BATCH_SIZE = 100  # of a mapping that does not tell
 MINUTE_S = 60
-LEAST_EXPORT_S, MOST_EXPORT_S = 900, 86_400
-"""How long a window of an incremental export is (DynamoDB Developer Guide, *Requesting a table export*)."""
+LEAST_EXPORT_S = 900
+"""How long the window of an incremental export is at least (DynamoDB Developer Guide, *Requesting a table export*)."""
 NET = (
     "of a window's changes to an item it has the net one, and nothing of what was inserted and deleted within it",
     "what time to live deleted cannot be told apart",
@@ -63,7 +61,7 @@ def _redrive(seen: Seen, asked: Asked, consumer: ConsumerSeen, losses: Sequence[
         if each is not consumer and each.on_failure is not None and each.on_failure.arn == place.arn
     )
     records = next((loss.records for loss in losses if loss.sign == "given up"), None)
-    usd, prices = _usd(seen, consumer, records)
+    usd, prices = usd_of_replay(seen, consumer, records)
     return msgspec.structs.replace(
         _of_messages(seen, place, f"to {consumer.name}"),
         covers=_covered_by_messages(asked, losses, lost=_expired(place) and not _archives(seen)),
@@ -270,9 +268,11 @@ def _export_first(seen: Seen, asked: Asked, consumer: ConsumerSeen, window: Wind
     prefix = f"s3://{_bucket(seen) or BUCKET}/restrike-{seen.table.name}-{iso(span[0]).replace(':', '')}"
     words = ["export", seen.table.name, *window_words(Window(*span)), "--to", prefix]
     words += _export_key(seen, asked)
-    export_usd, whose = _usd_of_export(seen, span)
-    records = None if asked.key else _records(seen, consumer, window)
-    usd, prices = _usd(seen, consumer, records)
+    export_usd, whose = usd_of_export(seen, span)
+    records = None if asked.key else records_of(seen, consumer, window)
+    usd, prices = usd_of_replay(
+        seen, consumer, records
+    )  # of net changes there are fewer than the function had invocations for
     alone = ""
     if export_usd is not None and usd is None:
         alone = f"the export alone costs {money(export_usd)} ({whose}), and its replay what invocations cost"
@@ -321,18 +321,6 @@ def _export_key(seen: Seen, asked: Asked) -> list[str]:
     return ["--key", partition] if slash and partition and "/" not in sort else []
 
 
-def _usd_of_export(seen: Seen, span: tuple[float, float]) -> tuple[float | None, str]:
-    """What it costs by what was written in that time, 1 KB each unit; None where that is not known of all of it."""
-    if seen.written is None or span[0] < seen.since_s or not seen.written.points:
-        return None, ""
-    window = Window(*span)
-    units = sum(units for at_s, units in seen.written.points if window.overlaps(at_s, at_s + seen.written.period_s))
-    windows = math.ceil((span[1] - span[0]) / MOST_EXPORT_S)
-    gigabytes = max(units * 1024 / 1e9, windows * cost.EXPORT_LEAST_GB)
-    whose = f"exports at the price of {ELSEWHERE}, {cost.EXPORT_PRICE_AS_OF}"
-    return gigabytes * cost.USD_PER_EXPORTED_GB, whose
-
-
 # ── of all of them ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -357,8 +345,9 @@ def _replay(
         words += ["--key", asked.key[0]]
     elif asked.key:
         cannot = sentences("it takes one --key: the records of all are in it", cannot)
-    records = _records(seen, consumer, window) if counts and not asked.key else None
-    usd, prices = _usd(seen, consumer, records, reads=reads)
+    records = records_of(seen, consumer, window) if counts and not asked.key else None
+    invocations = invocations_of(seen, consumer, window) if counts and not asked.key else None
+    usd, prices = usd_of_replay(seen, consumer, records, invocations, reads=reads)
     return Way(
         verb="replay",
         title=title,
@@ -388,32 +377,6 @@ def _covers(window: Window, held: Window, now_s: float) -> Covers | None:
     if begun is False or ended is False:
         return "part"
     return "whole" if begun and ended else "unknown"
-
-
-def _records(seen: Seen, consumer: ConsumerSeen, window: Window) -> int | None:
-    """About how many the consumer was to get, where its mapping counts them; None where that is not known."""
-    polled, dropped = (consumer.metrics.get(name) for name in ("PolledEventCount", "FilteredOutEventCount"))
-    if polled is None or not polled.points or dropped is None or window.since_s is None:
-        return None
-    if window.since_s < seen.since_s:
-        return None
-    held = [
-        sum(value for at_s, value in series.points if window.overlaps(at_s, at_s + series.period_s))
-        for series in (polled, dropped)
-    ]
-    return max(0, round(held[0] - held[1]))
-
-
-def _usd(seen: Seen, consumer: ConsumerSeen, records: int | None, *, reads: bool = False) -> tuple[float | None, str]:
-    """What it costs to hand over so many, but for the function's own time, and whose prices those are."""
-    if records is None:
-        return None, ""
-    prices = Prices(seen.table.region, seen.table.table_class)
-    names: list[Name] = ["invocation", "stream-read"] if reads else ["invocation"]
-    usd = prices.usd("invocation", math.ceil(records / (consumer.batch_size or BATCH_SIZE)))
-    if reads:
-        usd += prices.usd("stream-read", math.ceil(records / 1_000))
-    return round(usd, 6), prices.told(names)
 
 
 def _superseded(seen: Seen) -> str:

@@ -15,7 +15,7 @@ from restrike.model.diagnosis import Asked, Closed, ConsumerSeen, Covers, IndexS
 from restrike.model.numbers import counted
 from restrike.model.pasted import command, sentences
 from restrike.model.prices import Name, Prices
-from restrike.model.replay_ways import BATCH_SIZE
+from restrike.model.replay_cost import BATCH_SIZE
 from restrike.model.selection import recognised_format
 from restrike.model.table import MARKER, TableInfo, key_value
 from restrike.model.window import Window
