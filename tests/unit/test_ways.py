@@ -22,7 +22,7 @@ from restrike.model.diagnosis import (
 from restrike.model.losses import losses
 from restrike.model.table import MARKER, KeyAttribute, KeySchema
 from restrike.model.ways import ways
-from restrike.touching import request as touching
+from restrike.touching.request import TouchRequest
 from tests.pasted import parsed
 from tests.seen import (
     DAYS,
@@ -72,7 +72,7 @@ def why(found: Seen, title: str, narrowed: Asked | None = None) -> str:
 
 
 def test_it_reckons_with_the_marker_of_touch() -> None:
-    assert MARKER == touching.MARKER
+    assert TouchRequest("orders").attribute == MARKER
 
 
 # ── the order ────────────────────────────────────────────────────────────────────────────────────────────
