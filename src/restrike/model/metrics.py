@@ -9,6 +9,9 @@ import msgspec
 USD_PER_METRIC = 0.01 / 1_000
 """GetMetricData costs by the metric that is asked for (CloudWatch pricing, us-east-1, 2026-11)."""
 
+UNKNOWN_S = 300.0
+"""Of the last so many seconds CloudWatch may not have everything yet."""
+
 
 class Metric(msgspec.Struct, frozen=True):
     """One metric, as GetMetricData names it. `dimensions` are (name, value) pairs."""
