@@ -33,7 +33,7 @@ LONGEST_FILE_LINES = 450
 PUBLIC = "restrike"  # the public API in __init__: imports what it needs, and nothing inside imports it
 PURE = {
     "__future__", "base64", "binascii", "calendar", "collections", "dataclasses", "datetime", "decimal", "enum",
-    "functools", "hashlib", "itertools", "json", "math", "msgspec", "operator", "re", "string", "typing",
+    "functools", "hashlib", "itertools", "json", "math", "msgspec", "operator", "re", "shlex", "string", "typing",
 }  # fmt: skip
 
 

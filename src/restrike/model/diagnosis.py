@@ -15,6 +15,11 @@ from restrike.model.window import Window
 Certainty = Literal["certain", "suspected", "not visible"]
 """certain: a mapping gave these records up, or dropped them. suspected: something failed, and may have lost nothing.
 not visible: nothing shows, which a bug that threw nothing looks like, too."""
+Sign = Literal[
+    "given up", "undelivered", "dropped", "errors", "throttles", "silence", "stopped", "late", "nothing", "unknown"
+]
+"""By what it shows. undelivered: given up, and no message of it could be left. late: healthy, and behind. nothing: it
+was looked at, and nothing shows. unknown: it could not be looked at, or not at all of it."""
 Covers = Literal["whole", "part", "unknown"]
 
 
@@ -56,10 +61,12 @@ class Horizon(msgspec.Struct, frozen=True):
 class IndexSeen(msgspec.Struct, frozen=True):
     """An index (or the table's own key, `name` ""), and whether it could select by date.
 
-    `attribute` is the key attribute that holds dates, `role` which key it is, `form` how a date is spelled there
-    (`day`, `month`, `hour`, `iso`, `epoch s`, `epoch ms`); all three "" where none does. `samples`: up to three of its
-    values. `sparse`: whether items are missing in it, None where that cannot be told. `entries_a_day` and `wru_a_day`
-    (what touching one day costs in write units) are estimates from `sampled` entries.
+    `attribute` is the key attribute that holds dates, `type` its type (S, N), `role` which key it is, `form` how a date
+    is spelled there (`day`, `month`, `hour`, `iso`, `epoch s`, `epoch ms`); all four "" where none does. `--date` takes
+    a partition key's days and months, and, beside a `--partition-key`, each form of a sort key. `samples`: up to three
+    of its values. `sparse`: whether items are missing in it, None where that cannot be told; it goes by item counts of
+    index and table, which are both some six hours old. `entries_a_day` and `wru_a_day` (what touching one day costs in
+    write units) are estimates from `sampled` entries.
     """
 
     name: str
@@ -68,6 +75,7 @@ class IndexSeen(msgspec.Struct, frozen=True):
     projection: str = "ALL"
     items: int = 0
     attribute: str = ""
+    type: str = ""
     role: Literal["", "partition", "sort"] = ""
     form: str = ""
     samples: tuple[str, ...] = ()
@@ -105,6 +113,7 @@ class Undelivered(msgspec.Struct, frozen=True):
     expires_in_s: float | None = None
     redrivable: bool = False
     why_not: str = ""
+    retention_s: int | None = None
 
 
 class WillFire(msgspec.Struct, frozen=True):
@@ -146,6 +155,8 @@ class ConsumerSeen(msgspec.Struct, frozen=True):
     on_failure: Undelivered | None = None
     changed_s: float | None = None
     mapping_metrics: bool = False
+    stream: str = ""
+    """The ARN of the stream that it reads, where that is an earlier one of the table, which nothing is written to."""
     shares_function: bool = False
     """Its function has other event sources or callers that are known: its metrics are not of this table alone."""
     metrics: dict[str, Series] = {}
@@ -187,6 +198,8 @@ class Seen(msgspec.Struct, frozen=True):
     written: Series | None = None
     returned: Series | None = None
     kept: tuple[Kept, ...] = ()
+    failures: tuple[Undelivered, ...] = ()
+    """What `--failures` named, and is no consumer's own."""
     unseen: tuple[Unseen, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
     asked_usd: float = 0.0
@@ -197,7 +210,9 @@ class Seen(msgspec.Struct, frozen=True):
 
 class Loss(msgspec.Struct, frozen=True):
     """What a consumer may have lost, and how sure that is. `records` is a number of records, None where it is unknown;
-    `since_s` and `until_s` are None where that end is unknown. `hint`: what helps to know more."""
+    `since_s` and `until_s`, of when the records were written, are None where that end is unknown. `first_s` is when the
+    sign of it was first seen (the start of a period), None where there is none or that is unknown. `hint`: what helps
+    to know more."""
 
     consumer: str
     certainty: Certainty
@@ -206,13 +221,17 @@ class Loss(msgspec.Struct, frozen=True):
     until_s: float | None = None
     records: int | None = None
     hint: str = ""
+    sign: Sign = "unknown"
+    first_s: float | None = None
 
 
 class Way(msgspec.Struct, frozen=True):
     """One way to fire again, with the command to paste, which prints its plan and changes nothing as it stands.
 
     `expires_s`: until when it can be gone; None: it does not expire, or that is unknown. `only`: only the consumer that
-    is meant fires; `others` names who would fire, too. `usd` and `seconds` are None where they cannot be reckoned.
+    is meant (`consumer`, "": all of them) fires; `others` names who would fire, too. `usd` and `seconds` are None where
+    they cannot be reckoned, and `prices` says whose prices `usd` is reckoned with, and of when. `fill`: words of the
+    command that whoever pastes it has to put a name or value for (`BUCKET`).
     """
 
     verb: str
@@ -227,6 +246,9 @@ class Way(msgspec.Struct, frozen=True):
     usd: float | None = None
     seconds: float | None = None
     cannot: tuple[str, ...] = ()
+    consumer: str = ""
+    prices: str = ""
+    fill: tuple[str, ...] = ()
 
 
 class Closed(msgspec.Struct, frozen=True):

@@ -22,6 +22,8 @@ AttributeValue = dict[str, Any]
 Key = dict[str, AttributeValue]
 """The primary key of an item in DynamoDB JSON, in the order of the schema."""
 
+MARKER = "restrike"
+"""The attribute that a touch writes, unless another is named."""
 TABLE_ID = "TableId"
 """The part of a run's identity that tells its table from a later one of the same name."""
 

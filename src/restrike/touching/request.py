@@ -12,6 +12,7 @@ from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, refuse_below, words
 from restrike.model.prices import given_prices
+from restrike.model.table import MARKER as MARKER
 from restrike.running.flags import (
     ACCEPT_REPLICATION_CONFLICTS,
     EXPECT_ACCOUNT,
@@ -25,7 +26,6 @@ from restrike.selecting import request as selecting
 from restrike.selecting.request import SelectionRequest
 
 Api = Literal["partiql", "update-item"]
-MARKER = "restrike"
 MAX_OVER = 20
 CONCURRENCY = 16
 VERIFY_TIMEOUT_S = 60.0
