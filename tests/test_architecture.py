@@ -20,7 +20,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "restrike"
 LAYERS = [
     {"cli", "api"},
     {"verbs"},
-    {"touching", "replaying", "capturing", "exporting", "local"},
+    {"touching", "replaying", "capturing", "exporting", "diagnosing", "local"},
     {"sources", "targets"},
     {"selecting", "archive"},
     {"running", "stores"},
