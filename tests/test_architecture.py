@@ -22,7 +22,7 @@ LAYERS = [
     {"verbs"},
     {"touching", "replaying", "capturing", "exporting", "diagnosing", "local"},
     {"sources", "targets"},
-    {"selecting", "archive"},
+    {"selecting", "archive", "wiring"},
     {"running", "stores"},
     {"aws"},
     {"model"},
