@@ -19,7 +19,7 @@ from restrike.model.diagnosis import Unseen
 from restrike.model.numbers import counted
 from restrike.model.plan import Consumer, PlanWarning
 from restrike.model.table import TableInfo
-from restrike.wiring.beside import in_time, missed, sentence
+from restrike.wiring.beside import NOT_ASKED, in_time, missed, sentence
 from restrike.wiring.consumers import what_filters_pass
 
 UNKNOWN_OPERATION = "UnknownOperationException"
@@ -106,7 +106,7 @@ async def audience_of(
     }
     unasked = [name for name, (service, _) in looks.items() if not aws.may_ask(service)]
     notes: list[str] = []
-    unseen = [Unseen(name, f"not asked: DynamoDB is at {endpoint}") for name in unasked]
+    unseen = [Unseen(name, NOT_ASKED + endpoint) for name in unasked]
     if unasked:
         were = "was" if len(unasked) == 1 else "were"
         notes.append(f"{' and '.join(unasked)} {were} not asked: DynamoDB is at {endpoint}.")

@@ -15,6 +15,9 @@ from restrike.model.diagnosis import Unseen
 
 T = TypeVar("T")
 
+NOT_ASKED = "not asked: DynamoDB is at "
+"""Why nothing is known where a table of this machine must not lead to a question elsewhere; its endpoint follows."""
+
 
 async def in_time(look: Callable[[], T], timeout_s: float) -> T:
     """What `look` finds in a thread of its own; TimeoutError where it is late.

@@ -15,7 +15,7 @@ from restrike.model.pattern import compile_criteria
 from restrike.model.plan import Consumer, PlanWarning
 from restrike.model.table import AttributeValue, TableInfo
 
-_ELSEWHERE = (
+ELSEWHERE = (
     "Consumers elsewhere (other Regions, other accounts, Kinesis Client Library applications, other readers "
     "of the stream) cannot be seen from here; a touch fires them too."
 )
@@ -57,15 +57,15 @@ def consumers_of(aws: Aws, table: TableInfo, touched: Sequence[Mapping[str, Any]
     """The event source mappings of the table's stream, each tried on the records that touching some items writes."""
     if not aws.may_ask("lambda"):
         why = f"Lambda was not asked: DynamoDB is at {endpoint}, and Lambda has no such endpoint."
-        return Consumers((), f"{why} {_ELSEWHERE}")
+        return Consumers((), f"{why} {ELSEWHERE}")
     assert table.stream_arn is not None
     try:
         mappings = lambda_.event_source_mappings(aws, table.stream_arn)
     except AccessDenied:
         why = "Could not look for Lambda functions: access denied (lambda:ListEventSourceMappings)."
-        return Consumers((), f"{why} {_ELSEWHERE}", unseen=True)
+        return Consumers((), f"{why} {ELSEWHERE}", unseen=True)
     except AwsError as error:
-        return Consumers((), f"Could not look for Lambda functions: {error.message}. {_ELSEWHERE}", unseen=True)
+        return Consumers((), f"Could not look for Lambda functions: {error.message}. {ELSEWHERE}", unseen=True)
     return consumers_in(aws, mappings, touched)
 
 
@@ -86,7 +86,7 @@ def consumers_in(aws: Aws, listed: Iterable[Mapping[str, Any]], touched: Sequenc
         elif state not in _DELIVERING:
             fires, why = False, f"its event source mapping is {state}: it sees the records when it is enabled in 24 h"
         found.append(Consumer(f"{name} (mapping {mapping.get('UUID', '?')})", "lambda", state, fires, why))
-    return Consumers(tuple(found), _ELSEWHERE, tuple(warnings), mappings=mappings)
+    return Consumers(tuple(found), ELSEWHERE, tuple(warnings), mappings=mappings)
 
 
 def _what_it_sees(mapping: Mapping[str, Any], touched: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:

@@ -17,7 +17,16 @@ from restrike.stores import open_store
 _ARN = re.compile(r"arn:[\w-]+:(?P<service>[\w-]+):(?P<region>[\w-]*):(?P<account>\d*):(?P<rest>.+)")
 MOST_OBJECTS = 10_000
 """Of a bucket that are counted; where there are more, how many is not known."""
+_QUEUES = ("sqs://", "arn:aws:sqs:", "https://sqs.")
 _NOT_LIVE = ("Disabled", "Deleting")
+
+
+def queue_named(failures: str) -> str | None:
+    """The name, URL or ARN of the queue that FAILURES is; None where it is none."""
+    text = failures.removeprefix("failures:")
+    if not text.startswith(_QUEUES):
+        return None
+    return text.removeprefix("sqs://")
 
 
 def queue_to_redrive(aws: Aws, text: str) -> Queue:
@@ -68,6 +77,15 @@ def destination(arn: str, mapping: str = "") -> Undelivered:
         folder = f"aws/lambda/{mapping}/" if mapping else ""
         return Undelivered(arn, "s3", uri=f"s3://{rest}/{folder}", redrivable=True)
     return Undelivered(arn, "other", why_not=f"{service or arn} is none that redrive reads")
+
+
+def named(failures: str) -> Undelivered:
+    """What FAILURES, as redrive takes it, says by itself: a queue, a prefix in a bucket, a file or folder."""
+    queue = queue_named(failures)
+    if queue is not None:
+        return Undelivered(queue if queue.startswith("arn:") else "", "sqs", f"sqs://{queue}", redrivable=True)
+    where = failures.removeprefix("failures:")
+    return Undelivered("", "s3" if where.startswith("s3://") else "file", where, redrivable=True)
 
 
 def look_into(aws: Aws, found: Undelivered, now_s: float) -> Undelivered:

@@ -34,7 +34,6 @@ MAX_BYTES = 50_000_000  # as it lies in the file, which is read whole
 VISIBILITY_S = 600
 EMPTY_RECEIVES = 3  # in a row: then the queue has no more to give
 WAIT_S = 1
-_FORMS = ("sqs://", "arn:aws:sqs:", "https://sqs.")
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -44,14 +43,6 @@ class Line(msgspec.Struct, frozen=True):
     handle: str = msgspec.field(name="ReceiptHandle")
     body: str = msgspec.field(name="Body")
     received_s: float = msgspec.field(name="ReceivedAt")
-
-
-def named(failures: str) -> str | None:
-    """The name, URL or ARN of the queue that FAILURES is; None where it is none."""
-    text = failures.removeprefix("failures:")
-    if not text.startswith(_FORMS):
-        return None
-    return text.removeprefix("sqs://")
 
 
 def take_in(aws: Aws, queue: Queue, path: Path) -> int:
