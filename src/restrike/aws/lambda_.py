@@ -87,9 +87,18 @@ def mapped_function(mapping: Mapping[str, Any]) -> FunctionName:
 
 def event_source_mappings(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
     """The event source mappings that read that stream, in this account and Region, as Lambda describes them."""
+    return _mappings(aws, EventSourceArn=stream_arn)
+
+
+def has_other_sources(aws: Aws, function: FunctionName, mapping: str) -> bool:
+    """Whether another mapping than the one of that UUID invokes the function."""
+    others = [each for each in _mappings(aws, FunctionName=str(function)) if each.get("UUID") != mapping]
+    return any(each.get("State") not in ("Disabled", "Deleting") for each in others)
+
+
+def _mappings(aws: Aws, **request: str) -> list[dict[str, Any]]:
     client = aws.client("lambda")
     found: list[dict[str, Any]] = []
-    request: dict[str, Any] = {"EventSourceArn": stream_arn}
     while len(found) < MAX_MAPPINGS:
         answer = ask(client, "ListEventSourceMappings", **request)
         found += answer.get("EventSourceMappings", [])
@@ -97,13 +106,6 @@ def event_source_mappings(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
             break
         request["Marker"] = answer["NextMarker"]
     return found
-
-
-def has_other_sources(aws: Aws, function: FunctionName, mapping: str) -> bool:
-    """Whether another mapping than the one of that UUID invokes the function: by the first page of them."""
-    answer = ask(aws.client("lambda"), "ListEventSourceMappings", FunctionName=str(function))
-    listed = answer.get("EventSourceMappings", [])
-    return any(each.get("UUID") != mapping and each.get("State") not in ("Disabled", "Deleting") for each in listed)
 
 
 def with_filter(aws: Aws, mapping: Mapping[str, Any]) -> Mapping[str, Any]:

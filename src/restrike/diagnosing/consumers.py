@@ -28,9 +28,11 @@ _NAMES = {"lambda": "Lambda", "sqs": "SQS", "s3": "S3"}
 _EARLIER = "it reads an earlier stream of the table, to which nothing is written any more"
 
 
-def _of_mapping(table: TableInfo, consumer: Consumer, mapping: Mapping[str, Any], touched: Records) -> ConsumerSeen:
+def _of_mapping(
+    region: str, table: TableInfo, consumer: Consumer, mapping: Mapping[str, Any], touched: Records
+) -> ConsumerSeen:
     function = mapped_function(mapping)
-    if function.region == table.region and function.account == table.account:
+    if function.region == region and function.account == table.account:
         function = msgspec.structs.replace(function, region=None, account=None)
     uuid, stream = str(mapping.get("UUID", "")), str(mapping.get("EventSourceArn", ""))
     filters = (mapping.get("FilterCriteria") or {}).get("Filters") or []
@@ -134,7 +136,7 @@ async def mapped(
             permission = "lambda:GetEventSourceMapping" if denied else ""
             questions.note(Unseen(f"the filter of {name}", why, permission))
     return tuple(
-        _of_mapping(table, consumer, mapping, touched)
+        _of_mapping(aws.region, table, consumer, mapping, touched)
         for consumer, mapping in zip(told.known, told.mappings, strict=True)
     )
 

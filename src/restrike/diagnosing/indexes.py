@@ -31,8 +31,9 @@ _FEWER = 0.99
 
 
 async def indexes_of(questions: Questions, wire: Wire, table: TableInfo, now_s: float) -> tuple[IndexSeen, ...]:
-    """The table's own key first. An index that cannot be read is told as far as the table's description goes."""
-    every: list[IndexInfo | None] = [None, *table.indexes]
+    """The table's own key first, then the indexes by their names. One that cannot be read is told as far as the table's
+    description goes."""
+    every: list[IndexInfo | None] = [None, *sorted(table.indexes, key=lambda index: index.name)]
     return tuple(await asyncio.gather(*(_one(questions, wire, table, index, now_s) for index in every)))
 
 

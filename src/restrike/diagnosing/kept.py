@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from restrike.aws.session import Aws
 from restrike.diagnosing.questions import Questions
 from restrike.diagnosing.request import DoctorRequest
 from restrike.errors import SourceLacks
@@ -44,8 +45,9 @@ class _Counts(msgspec.Struct):
 
 async def kept(questions: Questions, request: DoctorRequest, table: TableInfo) -> tuple[Kept, ...]:
     """Archives first, then exports, then runs, each the latest first."""
-    runs = await questions.ask("runs of the ledger", lambda: _runs(request, table), service="") or []
+    runs = await questions.ask("runs of the ledger", lambda: _runs(request, table, questions.aws), service="")
     archives = [] if request.archive is None else [request.archive]
+    runs = runs or []
     archives += [place for run, _ in runs if run.verb == CAPTURED and (place := run.identity.get("archive"))]
     looked = [_archive_of(questions, place, table) for place in list(dict.fromkeys(archives))[:MOST_ARCHIVES]]
     if request.export is not None:
@@ -61,22 +63,20 @@ async def kept(questions: Questions, request: DoctorRequest, table: TableInfo) -
 # ── the ledger ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _runs(request: DoctorRequest, table: TableInfo) -> list[tuple[Run, str]]:
+def _runs(request: DoctorRequest, table: TableInfo, aws: Aws) -> list[tuple[Run, str]]:
     """The table's runs with their states, the latest first."""
+    at = {"Region": aws.region, "endpoint": aws.configured_endpoint("dynamodb") or ""}
     with Ledger(ledger_path(request.ledger), read_only=True) as ledger:
-        return [(run, ledger.state_now(run)) for run in ledger.runs() if _is_of(run, table)]
+        return [(run, ledger.state_now(run)) for run in ledger.runs() if _is_of(run, table, at)]
 
 
-def _is_of(run: Run, table: TableInfo) -> bool:
-    """By its ARN, or, of a run that has a source by name, by the name in this Region."""
+def _is_of(run: Run, table: TableInfo, at: Mapping[str, str]) -> bool:
+    """By its ARN, or, of a run that has a source by name, by the name there."""
     told = (run.subject, *run.identity.values())
     if any(each == table.arn or each.startswith(f"{table.arn}/") for each in told):
         return True
-    return shown(run.subject).rpartition(":")[2] == table.name and run.identity.get("Region") in (
-        None,
-        "",
-        table.region,
-    )
+    named = shown(run.subject).rpartition(":")[2] == table.name
+    return named and all(run.identity.get(part, "") == where for part, where in at.items())
 
 
 def _run(run: Run, state: str) -> Kept:

@@ -13,7 +13,7 @@ from restrike.diagnosing import consumers, measured
 from restrike.diagnosing.consumers import Records
 from restrike.diagnosing.indexes import indexes_of
 from restrike.diagnosing.kept import kept
-from restrike.diagnosing.questions import LONGEST_S, Questions
+from restrike.diagnosing.questions import Questions
 from restrike.diagnosing.request import TIMEOUT_S, DoctorRequest, asked_of, aws_flags, check
 from restrike.diagnosing.sample import as_touched, sample
 from restrike.diagnosing.streams import Streams, arns_of, described, horizon
@@ -160,7 +160,7 @@ class _Look:
         questions, table = self._questions, self._table
         functions, audience = await asyncio.gather(
             consumers.mapped(questions, table, arns, touched),
-            audience_of(self._aws, table, touched, self._aws.endpoint("dynamodb"), min(LONGEST_S, questions.left_s)),
+            audience_of(self._aws, table, touched, self._aws.endpoint("dynamodb"), questions.limit_s),
         )
         questions.note(*audience.unseen)
         pipes = [

@@ -73,13 +73,13 @@ class Questions:
         async def found() -> T:
             if service:
                 self.aws.client(service)  # made in this thread: botocore makes none in several at once
-            return await in_time(look, self._limit_s)
+            return await in_time(look, self.limit_s)
 
         return await self.follow(what, found(), permission=permission)
 
     async def follow(self, what: str, found: Coroutine[Any, Any, T], *, permission: str = "") -> T | None:
         """What that comes to. `permission`: what it takes, of several with commas the one that is denied is told."""
-        limit_s = self._limit_s
+        limit_s = self.limit_s
         try:
             return await asyncio.wait_for(found, limit_s)
         except TimeoutError:
@@ -97,6 +97,6 @@ class Questions:
         return None
 
     @property
-    def _limit_s(self) -> float:
-        """Half of the time that is left at most: the answer may lead to another question."""
+    def limit_s(self) -> float:
+        """How long a question may take now: half of the time that is left at most, since its answer may lead to another."""
         return min(LONGEST_S, self.left_s / 2)

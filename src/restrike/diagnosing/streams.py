@@ -107,7 +107,8 @@ async def horizon(questions: Questions, wire: Wire, arn: str, shards: Mapping[st
     oldest = sorted(name for name, shard in shards.items() if shard.parent_shard_id not in shards)
     asked = oldest[:MOST_SHARDS]
     what = "how far back the stream reaches"
-    found = await questions.follow(what, _oldest(wire, arn, asked), permission="dynamodb:GetRecords")
+    permissions = "dynamodb:GetShardIterator, dynamodb:GetRecords"
+    found = await questions.follow(what, _oldest(wire, arn, asked), permission=permissions)
     if found is None:
         return Horizon(None, f"{AT_MOST}: it could not be read")
     moments = [moment for moment in found if moment is not None]
