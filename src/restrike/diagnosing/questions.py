@@ -98,5 +98,5 @@ class Questions:
 
     @property
     def limit_s(self) -> float:
-        """How long a question may take now: half of the time that is left at most, since its answer may lead to another."""
+        """How long a question may take now: half of the time that is left at most, since one may lead to another."""
         return min(LONGEST_S, self.left_s / 2)
