@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -691,3 +693,54 @@ def test_exports_of_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert recovery.latest_s == pytest.approx(service.latest_s, abs=1)
     assert found.horizon is not None
     assert found.horizon.how == "at most 24 h: its shards could not be listed"
+
+
+# ── permissions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_page_names_what_it_asks_for_and_no_more(
+    orders: Table, proxy: Proxy, elsewhere: Relay, ministack: MiniStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = {"Name": "one", "CurrentState": "RUNNING", "Source": orders.stream_arn}
+    pipeline = {"PipelineName": "one", "Status": "ACTIVE", "PipelineConfigurationBody": ""}
+    log = Requests()
+    with (
+        wired(pipes=[pipe], pipelines=[pipeline]) as stub,
+        stub_lambda(mapping("orders", {"eventName": ["INSERT"]}, KMSKeyArn=KEY_ARN)) as functions,
+        log,
+    ):
+        seen(orders, proxy, key="p1/1")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_PIPES", stub.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_OSIS", stub.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", functions.url)
+        seen(orders, proxy)
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    section = page.partition("## Permissions\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z0-9-]+:[A-Z][a-z]\w+)`", section))
+    assert {action for action in named if not action.startswith(("s3:", "kms:"))} == log.actions
+
+
+SERVICE_OF = {"Lambda": "lambda", "Pipes": "pipes", "OSIS": "osis", "SQS": "sqs", "CloudWatch": "cloudwatch"}
+
+
+class Requests(logging.Handler):
+    """The actions behind the requests that are made meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.actions: set[str] = set()
+        self._log = logging.getLogger("restrike.aws")
+        self._level = self._log.level
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = getattr(record, "fields", {})
+        if fields.get("event") == "request":
+            self.actions.add(f"{SERVICE_OF.get(fields['service'], 'dynamodb')}:{fields['operation']}")
+
+    def __enter__(self) -> None:
+        self._log.addHandler(self)
+        self._log.setLevel(logging.DEBUG)
+
+    def __exit__(self, *_: object) -> None:
+        self._log.removeHandler(self)
+        self._log.setLevel(self._level)
