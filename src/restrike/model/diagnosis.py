@@ -98,7 +98,7 @@ class PointInTime(msgspec.Struct, frozen=True):
 
 
 class Undelivered(msgspec.Struct, frozen=True):
-    """An on-failure destination: `kind` is sqs, sns, s3 or other. Numbers are None where they cannot be known.
+    """An on-failure destination: `kind` is sqs, sns, s3, file or other. Numbers are None where they cannot be known.
 
     `oldest_age_s`: of its oldest message. `expires_in_s`: until that one's pointer, or the message itself, is of no
     more use; None where it holds payloads (S3), which do not expire. `redrivable`: `restrike redrive` takes it as it is
