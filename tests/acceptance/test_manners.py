@@ -134,6 +134,7 @@ def test_a_follower_that_is_stopped_is_no_failure(verb: str, number: signal.Sign
 # ── what is no service ───────────────────────────────────────────────────────────────────────────────────
 
 VERBS: dict[str, list[str]] = {
+    "doctor": ["doctor", "orders"],
     "touch": ["touch", "orders", "--all"],
     "replay": ["replay", "stream:orders", "--to", "jsonl:out"],
     "table": ["replay", "table:orders", "--all", "--to", "jsonl:out"],

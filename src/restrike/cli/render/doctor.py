@@ -93,13 +93,16 @@ class Picture:
             self._beside("others may be fired, too", "yellow")
         for text in way.cannot:
             self._beside(f"but: {text}")
+        if way.fill:
+            self._beside(f"first put in your own for {', '.join(way.fill)}", "yellow")
         self._command(way.command)
 
     def _costs(self, way: Way) -> str:
         facts = []
         if way.records is not None:
             facts.append(counted(way.records, "record"))
-        facts.append("cost unknown" if way.usd is None else money(way.usd))
+        of = f" ({way.prices})" if way.prices else ""
+        facts.append("cost unknown" if way.usd is None else f"{money(way.usd)}{of}")
         if way.seconds is not None:
             facts.append(f"about {duration(way.seconds)}")
         if way.expires_s is not None:

@@ -189,7 +189,7 @@ class Wiring:
         rows += self._metrics(consumer)
         if consumer.on_failure is not None:
             rows.append(self._row("on failure", _undelivered(consumer.on_failure)))
-        elif consumer.kind == "lambda":
+        elif consumer.mapping:
             rows.append(self._row("on failure", "no destination: what it gives up is told to nobody"))
         return Group(*rows)
 
@@ -254,11 +254,12 @@ class Wiring:
             rows.append(self._row("exports", f"can be asked for{since}{until} (point-in-time recovery is on)"))
         elif point is not None:
             rows.append(self._row("exports", "none can be asked for: point-in-time recovery is off"))
+        none = {"archive": "none is known"}
         for kept in self._seen.kept:
+            none.pop(kept.kind, None)
             rows.append(self._row(kept.kind, _kept(kept)))
             rows += [self._row("", gap, "yellow") for gap in kept.gaps]
-        if not any(kept.kind == "archive" for kept in self._seen.kept):
-            rows.append(self._row("archive", "none is known"))
+        rows += [self._row(kind, told) for kind, told in none.items()]
         return Group(self._ink("kept", "bold"), *rows)
 
 
