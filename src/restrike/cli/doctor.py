@@ -28,12 +28,18 @@ def command(table: str, as_json: bool, **values: Any) -> int:
     which prints a plan and changes nothing as it stands.
     """
     from restrike.cli.render.doctor import show_diagnosis
+    from restrike.cli.render.progress import ProgressLine
     from restrike.cli.render.streams import put_json
     from restrike.diagnosing.diagnose import diagnose
     from restrike.running.stop import run_to_end
 
     request = DoctorRequest(table=table, aws=aws_settings(values), **given(FLAGS, values))
-    found = run_to_end(diagnose(request))
+    progress: ProgressLine[str] = ProgressLine(str)
+    progress(f"looking at {table}")
+    try:
+        found = run_to_end(diagnose(request))
+    finally:
+        progress.close()
     if as_json:
         put_json(found.as_json())
     else:
