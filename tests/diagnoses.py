@@ -200,6 +200,7 @@ HEALTHY = diagnosis(
             "not visible",
             "no error, no throttle and nothing that was given up in 24 hours; a bug that threw nothing shows nowhere",
             hint="If you know when it began, give --since. The function was last changed 2025-11-16T11:00:00Z.",
+            sign="nothing",
         ),
     ),
     ways=(
@@ -304,6 +305,7 @@ FAILING = diagnosis(
             NOW_S - 8.2 * HOUR_S - PERIOD_S,
             NOW_S - PERIOD_S,
             1_203,
+            sign="given up",
         ),
         Loss(
             "bookkeeper",
@@ -312,9 +314,20 @@ FAILING = diagnosis(
             NOW_S - 8.2 * HOUR_S - PERIOD_S,
             None,
             hint="The function was changed 2025-11-25T02:48:00Z, shortly before the first error.",
+            sign="errors",
         ),
-        Loss("mailer:live", "not visible", "nothing failed in 24 hours; a bug that threw nothing shows nowhere"),
-        Loss("search-indexer", "not visible", "nothing failed in 24 hours; a bug that threw nothing shows nowhere"),
+        Loss(
+            "mailer:live",
+            "not visible",
+            "nothing failed in 24 hours; a bug that threw nothing shows nowhere",
+            sign="nothing",
+        ),
+        Loss(
+            "search-indexer",
+            "not visible",
+            "nothing failed in 24 hours; a bug that threw nothing shows nowhere",
+            sign="nothing",
+        ),
     ),
     ways=(
         Way(
@@ -397,6 +410,7 @@ THROTTLED = diagnosis(
             NOW_S - 6.5 * HOUR_S,
             None,
             hint="What is 24 hours old is gone: raise the function's reserved concurrency now.",
+            sign="throttles",
         ),
     ),
     ways=(
@@ -459,6 +473,7 @@ PIPES = diagnosis(
             "no call for 15 h 40 min while the table was written: its mapping is Disabled",
             NOW_S - 15.7 * HOUR_S,
             None,
+            sign="stopped",
         ),
     ),
     ways=(
@@ -535,9 +550,9 @@ GLOBAL = diagnosis(
     asked=Asked(key=("customer-080",)),
     losses=(
         Loss(
-            "bookkeeper\x1b[31m",
+            "bookkeeper",
             "not visible",
-            "its metrics could not be read",
+            "its metrics could not be \x1b[31mread",
             hint="Give --since. \x1b[2JA name\u202e that is hostile moves nothing.",
         ),
     ),

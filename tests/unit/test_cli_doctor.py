@@ -13,7 +13,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -23,6 +23,7 @@ from restrike.cli.render.console import Asked
 from restrike.cli.render.doctor import Picture, show_diagnosis
 from restrike.cli.render.ink import Plain
 from restrike.cli.render.spark import cells, spark
+from restrike.model.diagnosis import Loss
 from restrike.model.metrics import Metric, Series
 from tests.diagnoses import FAILING, GLOBAL, HEALTHY, NOW_S, WIRINGS, diagnosis, function, seen
 
@@ -215,6 +216,28 @@ def test_every_moment_is_told_and_every_length_of_time_is_a_number() -> None:
 
     large = [name for name in numbers_in_seconds(told) if name not in ("size_bytes", "item_count", "items")]
     assert large == [], "a moment that is told as a number"
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [
+        ([("not visible", "nothing")], "Enabled, nothing shows"),
+        ([("not visible", "unknown")], "Enabled, not known"),
+        ([("not visible", "late")], "Enabled, late"),
+        ([("not visible", "unknown"), ("suspected", "errors")], "Enabled, may have lost records"),
+        ([("suspected", "errors"), ("certain", "dropped")], "Enabled, lost records"),
+        ([], "Enabled"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_consumer_is_as_healthy_as_the_surest_of_its_losses(losses: list[Any], says: str) -> None:
+    told = tuple(Loss("f", certainty, "what", sign=sign) for certainty, sign in losses)
+    others = (Loss("g", "certain", "what", sign="dropped"),)
+    out = io.StringIO()
+    found = diagnosis(seen(consumers=(function("f"),)), losses=told + others)
+    Picture(found, Asked(file=out, width=100, highlight=False)).show()
+    (line,) = (line for line in out.getvalue().splitlines() if "●" in line)
+    assert line.endswith(f"function, {says}")
 
 
 def test_a_consumer_whose_metrics_are_empty_says_so() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         IndexSeen,
         Kept,
         Loss,
+        Sign,
         StreamSeen,
         Undelivered,
     )
@@ -34,8 +35,14 @@ STYLES: dict[Certainty, str] = {"certain": "bold red", "suspected": "yellow", "n
 _HEALTH: dict[Certainty, str] = {
     "certain": "lost records",
     "suspected": "may have lost records",
-    "not visible": "nothing shows",
+    "not visible": "not known",
 }
+_OF_SIGNS: dict[Sign, tuple[str, str]] = {
+    "nothing": ("nothing shows", "green"),
+    "late": ("late", "yellow"),
+    "unknown": ("not known", "dim"),
+}
+"""How a consumer is of whom there is no more than that, and how it is written."""
 _SURER: tuple[Certainty, ...] = ("certain", "suspected", "not visible")
 _WORKS = ("Enabled", "RUNNING", "ACTIVE")
 """A mapping's, a pipe's, an ingestion's and a destination's word for being at work."""
@@ -166,14 +173,14 @@ class Wiring:
 
     def _consumer(self, consumer: ConsumerSeen) -> RenderableType:
         ink = self._ink
-        losses = [loss.certainty for loss in self._losses if loss.consumer == consumer.name]
-        worst = min(losses, key=_SURER.index) if losses else None
-        style = "dim" if worst is None else {"not visible": "green"}.get(worst, STYLES[worst])
+        health, style = self._health(consumer)
         head = ink.line(("●", style), " ", (consumer.name, "bold"), f"  {_KINDS.get(consumer.kind, consumer.kind)}, ")
         head.append_text(ink(consumer.state, "" if consumer.state in _WORKS else "yellow"))
-        if worst is not None:
-            head.append_text(ink.line(", ", (_HEALTH[worst], style)))
+        if health:
+            head.append_text(ink.line(", ", (health, style)))
         rows: list[RenderableType] = [self._line(head)]
+        if consumer.mapping:
+            rows.append(self._row("mapping", consumer.mapping))
         settings = ", ".join(_settings(consumer))
         if settings:
             rows.append(self._row("settings", settings))
@@ -192,6 +199,14 @@ class Wiring:
         elif consumer.mapping:
             rows.append(self._row("on failure", "no destination: what it gives up is told to nobody"))
         return Group(*rows)
+
+    def _health(self, consumer: ConsumerSeen) -> tuple[str, str]:
+        """By the surest of its losses; nothing of who was not meant."""
+        losses = [loss for loss in self._losses if loss.consumer == consumer.name]
+        if not losses:
+            return "", "dim"
+        worst = min(losses, key=lambda loss: _SURER.index(loss.certainty))
+        return _OF_SIGNS.get(worst.sign) or (_HEALTH[worst.certainty], STYLES[worst.certainty])
 
     @staticmethod
     def _touch(consumer: ConsumerSeen) -> tuple[str, str]:
@@ -221,7 +236,7 @@ class Wiring:
             yield self._row("age", ink.line(line, f" {_ages(age)}"))
         mapping = [f"{figure(told[name].total)} {word}" for name, word in _MAPPING.items() if name in told]
         if mapping:
-            yield self._row("mapping", ", ".join(mapping))
+            yield self._row("events", ", ".join(mapping))
         lost = told.get("DestinationDeliveryFailures")
         if lost is not None and lost.total:
             told_of = counted(round(lost.total), "message")
