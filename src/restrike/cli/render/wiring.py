@@ -181,6 +181,9 @@ class Wiring:
         rows: list[RenderableType] = [self._line(head)]
         if consumer.mapping:
             rows.append(self._row("mapping", consumer.mapping))
+        if consumer.stream:
+            label = consumer.stream.rpartition("/")[2]
+            rows.append(self._row("stream", f"an earlier one ({label}), to which nothing is written", "yellow"))
         settings = ", ".join(_settings(consumer))
         if settings:
             rows.append(self._row("settings", settings))
@@ -275,6 +278,7 @@ class Wiring:
             rows.append(self._row(kept.kind, _kept(kept)))
             rows += [self._row("", gap, "yellow") for gap in kept.gaps]
         rows += [self._row(kind, told) for kind, told in none.items()]
+        rows += [self._row("failures", _undelivered(named)) for named in self._seen.failures]
         return Group(self._ink("kept", "bold"), *rows)
 
 
