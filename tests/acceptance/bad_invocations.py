@@ -31,7 +31,7 @@ NO_VERB: list[Row] = [
     ("tuch orders --all", 2, "There is no verb 'tuch'. Did you mean touch?"),
     ("Touch orders --all", 2, "There is no verb 'Touch'. Did you mean touch?"),
     ("fire orders", 2, "There is no verb 'fire'. There are doctor, touch"),
-    ("doc orders", 2, "Did you mean doctor?"),
+    ("doctr orders", 2, "Did you mean doctor"),
     ("'' orders", 2, "There is no verb ''"),
     ("--execute touch orders --all", 2, "No such option '--execute'"),
     ("-x", 2, "No such option '-x'"),
@@ -62,7 +62,7 @@ DOCTOR: list[Row] = [
     ("orders --to lambda:bookkeeper", 2, "No such option '--to'"),
     ("orders --event INSERT", 2, "No such option '--event'"),
     ("orders --json yes", 2, "unexpected extra argument"),
-    ("orders --endpoint-url http://127.0.0.1:9", 3, "cannot reach"),
+    ("orders --endpoint-url http://127.0.0.1:9", 3, "no answer from http://127.0.0.1:9"),
 ]
 
 TOUCH: list[Row] = [

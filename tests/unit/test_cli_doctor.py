@@ -19,11 +19,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from restrike.cli.render.console import Asked
+from restrike.cli.render import console
 from restrike.cli.render.doctor import Picture, show_diagnosis
 from restrike.cli.render.ink import Plain
 from restrike.cli.render.spark import cells, spark
-from restrike.model.diagnosis import Loss
+from restrike.model.diagnosis import Asked, Loss
 from restrike.model.metrics import Metric, Series
 from tests.diagnoses import FAILING, GLOBAL, HEALTHY, NOW_S, WIRINGS, diagnosis, function, seen
 
@@ -32,7 +32,7 @@ COLOUR = re.compile(r"\x1b\[[\d;]*m")
 WIDTHS = (80, 120)
 
 
-def drawn(name: str, width: int, *, colour: bool = False, kind: type[Console] = Asked) -> str:
+def drawn(name: str, width: int, *, colour: bool = False, kind: type[Console] = console.Asked) -> str:
     out = io.StringIO()
     system: Literal["standard"] | None = "standard" if colour else None
     settings = {"file": out, "width": width, "force_terminal": colour, "color_system": system, "no_color": not colour}
@@ -235,16 +235,23 @@ def test_a_consumer_is_as_healthy_as_the_surest_of_its_losses(losses: list[Any],
     others = (Loss("g", "certain", "what", sign="dropped"),)
     out = io.StringIO()
     found = diagnosis(seen(consumers=(function("f"),)), losses=told + others)
-    Picture(found, Asked(file=out, width=100, highlight=False)).show()
+    Picture(found, console.Asked(file=out, width=100, highlight=False)).show()
     (line,) = (line for line in out.getvalue().splitlines() if "●" in line)
     assert line.endswith(f"function, {says}")
+
+
+def test_a_consumer_that_is_not_seen_is_said_to_be_none() -> None:
+    out = io.StringIO()
+    found = diagnosis(seen(consumers=(function("f"), function("g"))), asked=Asked(consumer="nobody"))
+    Picture(found, console.Asked(file=out, width=100, highlight=False)).show()
+    assert "No consumer nobody is seen. There are: f, g." in out.getvalue().splitlines()
 
 
 def test_a_consumer_whose_metrics_are_empty_says_so() -> None:
     empty = {name: msgspec.structs.replace(held, points=()) for name, held in function("f").metrics.items()}
     out = io.StringIO()
     found = diagnosis(seen(consumers=(function("f", metrics=empty),)))
-    Picture(found, Asked(file=out, width=100, highlight=False)).show()
+    Picture(found, console.Asked(file=out, width=100, highlight=False)).show()
     errors, age = (line for line in out.getvalue().splitlines() if "nothing is told" in line)
     assert "errors     " + "·" * 48 in errors
     assert "age        " + "·" * 48 in age

@@ -54,7 +54,7 @@ class Picture:
         for loss in found.losses:
             self._loss(loss)
         if not found.losses:
-            self._line("Nobody is known who could have lost anything.")
+            self._line(self._nobody())
         self._heading("What can be fired again, the best way first")
         for number, way in enumerate(found.ways, 1):
             self._way(number, way)
@@ -70,6 +70,13 @@ class Picture:
     def _heading(self, text: str) -> None:
         self._console.print()
         self._line(text, "bold underline")
+
+    def _nobody(self) -> str:
+        """Why nothing is said of a loss: nobody is seen, or nobody of the name that was asked for."""
+        wanted, names = self._found.asked.consumer, [each.name for each in self._found.seen.consumers]
+        if wanted is None or not names:
+            return "Nobody is seen who could have lost anything."
+        return f"No consumer {wanted} is seen. There are: {', '.join(names)}."
 
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Hanging(Text(), self._ink(text, style), 0))

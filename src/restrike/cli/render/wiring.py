@@ -11,7 +11,7 @@ from rich.tree import Tree
 
 from restrike.cli.render.ink import Hanging, Ink
 from restrike.cli.render.runs import short
-from restrike.cli.render.spark import cells, spark
+from restrike.cli.render.spark import UNKNOWN, UNKNOWN_LETTER, cells, spark
 from restrike.model.numbers import counted, duration, figure
 from restrike.model.text import printable
 from restrike.model.times import iso
@@ -101,11 +101,11 @@ class Wiring:
     def scale(self) -> Hanging:
         """How the lines of blocks are read, and what looking cost."""
         seen = self._seen
-        since, until = iso(seen.since_s), iso(seen.now_s)
-        told = f"Metrics are from {since} to {until}"
-        if any(consumer.metrics for consumer in seen.consumers):
+        told = f"Looked at {iso(seen.now_s)}; no metric is seen"
+        if seen.written is not None or any(consumer.metrics for consumer in seen.consumers):
             cell = duration((seen.now_s - seen.since_s) / self._cells)
-            told += f"; a cell is {cell}, {'.' if self._ink.plain else '·'} is unknown"
+            told = f"Metrics are from {iso(seen.since_s)} to {iso(seen.now_s)}; "
+            told += f"a cell is {cell}, {UNKNOWN_LETTER if self._ink.plain else UNKNOWN} is unknown"
         if seen.asked_usd:
             told += f"; asking CloudWatch cost ${seen.asked_usd:.4f}"
         return self._line(f"{told}.", "dim")
