@@ -123,6 +123,15 @@ def orders(shop: Table, consumer: Invoked, monkeypatch: pytest.MonkeyPatch) -> T
     return shop
 
 
+def doctors_ways(consumer: Invoked) -> set[str]:
+    """The first words of the commands that doctor hands over: the verb, and the last word of its source's or table's
+    name."""
+    found = restrike.doctor("orders", consumer="bookkeeper", last="1h")
+    assert consumer.got == []
+    words = [way.command.split() for way in found.ways]
+    return {f"{verb} {re.split('[:/]', place)[-1]}" for _, verb, place, *_ in words}
+
+
 def came(consumer: Invoked) -> Counter[str]:
     """How often each order came to the consumer."""
     records = [record for _, event in consumer.got for record in event["Records"]]
@@ -146,6 +155,10 @@ def test_1_what_the_mapping_gave_up(
     for batch in (lost[:100], lost[100:]):
         body = json.dumps(message(batch, **where))
         ministack.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
+    consumer.mappings[orders.stream_arn][0]["DestinationConfig"] = {
+        "OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:given-up"}
+    }
+    assert "redrive given-up" in doctors_ways(consumer)
     for command, output in section("1"):
         reader.type(command, output)
     assert came(consumer) == each_once(LOST)
@@ -155,6 +168,7 @@ def test_2_what_the_stream_still_has_and_whether_all_is_caught_up(
     orders: Table, consumer: Invoked, reader: Reader
 ) -> None:
     reader.own = {"SINCE": iso(time.time() - 3600), "UNTIL": iso(time.time() + 60)}
+    assert "replay orders" in doctors_ways(consumer)
     for command, output in [*section("First"), *section("2"), *section("Is everything")]:
         reader.type(command, output)
     assert came(consumer) == each_once([*OTHERS, *LOST])
@@ -162,6 +176,7 @@ def test_2_what_the_stream_still_has_and_whether_all_is_caught_up(
 
 def test_3_what_a_capture_has_kept(orders: Table, consumer: Invoked, reader: Reader) -> None:
     restrike.capture("orders", "kept").execute()
+    assert "replay kept" in doctors_ways(consumer)
     reader.own = {"SINCE": iso(time.time() - 3600), "UNTIL": iso(time.time() + 60)}
     for command, output in section("3"):
         reader.type(command, output)
@@ -201,6 +216,7 @@ def test_4_what_dynamodb_exports(
 
 def test_5_what_only_the_table_has(orders: Table, consumer: Invoked, reader: Reader) -> None:
     consumer.mappings[orders.stream_arn][0]["State"] = "Enabled"
+    assert "touch orders" in doctors_ways(consumer)
     for command, output in section("5"):
         reader.type(command, output)
     assert orders.fired("jan-22") == Counter((each["customer_id"]["S"], each["order_id"]["S"]) for each in LOST)
