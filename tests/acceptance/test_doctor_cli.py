@@ -13,6 +13,7 @@ import pytest
 
 import restrike
 from tests.acceptance.command import restrike as command
+from tests.acceptance.command import shell
 from tests.integration import tables
 from tests.integration.tables import Index, Table
 from tests.servers.invoked import Invoked, invoked
@@ -34,7 +35,8 @@ def orders(dynamodb_local: str) -> Table:
 
 
 @pytest.fixture(autouse=True)
-def consumer(orders: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoked]:
+def consumer(orders: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoked]:
+    monkeypatch.chdir(tmp_path)
     with invoked() as stub:
         stub.map(orders.stream_arn, FUNCTION, State="Enabled", BatchSize=100)
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", orders.endpoint_url)
@@ -91,6 +93,23 @@ def test_looking_writes_nothing(orders: Table, consumer: Invoked, tmp_path: Path
     assert sorted(tmp_path.rglob("*")) == before
     assert len(orders.records()) == records
     assert consumer.got == []
+
+
+@pytest.mark.parametrize(
+    ("to", "code", "says"),
+    [
+        (">&-", 1, "cannot write the output: Bad file descriptor"),
+        ("> /dev/full", 1, "cannot write the output: No space left on device"),
+        ("2>&-", 0, ""),
+        ("| head -1", 0, ""),
+    ],
+)
+def test_it_ends_in_order_wherever_its_words_go(orders: Table, to: str, code: int, says: str) -> None:
+    pipe = f"{{ restrike doctor {orders.name}; echo $? > code; }} {to}"
+    answer = shell(pipe if "|" in to else f"restrike doctor {orders.name} {to}; echo $? > code")
+    assert Path("code").read_text() == f"{code}\n", answer
+    assert says in answer.stderr
+    assert "This is a bug" not in answer.stderr
 
 
 def test_a_table_that_cannot_be_described_is_3() -> None:

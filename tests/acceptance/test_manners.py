@@ -193,6 +193,13 @@ def handle(event, context):
 """
 
 
+def test_a_run_whose_stderr_is_closed_is_carried_out() -> None:
+    """It ended at once, with 1 and without a word."""
+    done = shell("restrike replay jsonl:in --to jsonl:out --run r --execute --json 2>&-")
+    assert (done.code, done.json["delivered"]) == (0, 30), done
+    assert delivered() == 30
+
+
 def test_a_second_ctrl_c_ends_the_process_and_its_workers_at_once(folder: Path) -> None:
     (folder / "slow.py").write_text(SLOW_HANDLER)
     words = ["replay", "jsonl:in", "--to", "handler:slow:handle", "--timeout", "600", "--run", "r", "--execute"]

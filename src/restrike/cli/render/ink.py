@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -31,10 +30,10 @@ class Plain(Asked):
 
 
 def console_on_stdout() -> Console:
-    """As wide as the terminal; in plain ASCII where that shows nothing else."""
-    from restrike.cli.render.streams import writes_unicode
+    """As wide as the terminal; in plain ASCII where that shows nothing else. OSError where stdout is closed."""
+    from restrike.cli.render.streams import on_stdout, writes_unicode
 
-    stream: IO[str] = sys.stdout
+    stream = on_stdout()
     dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     kind = Asked if writes_unicode(stream) and not (dumb and stream.isatty()) else Plain
     known = stream.isatty() or "COLUMNS" in os.environ
