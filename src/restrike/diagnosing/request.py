@@ -40,9 +40,15 @@ FLAGS = (
     Flag("--last", "The same as --since, as a duration: 90m, 6h.", "records", metavar="DURATION"),
     Flag("--key", "This item alone: PARTITION or PARTITION/SORT.", "records", metavar="KEY"),
     Flag("--consumer", "This one alone: a function, its alias, a mapping's UUID, a pipe.", "records", metavar="NAME"),
-    Flag("--archive", "Look at this archive, too: a folder or s3://….", "records", metavar="WHERE"),
-    Flag("--export", "Look at these exports, too: a folder or s3://….", "records", metavar="WHERE"),
-    Flag("--failures", "At this queue or these messages: sqs://NAME, PATH, s3://….", "records", metavar="WHERE"),
+    Flag("--archive", "Look at this archive, too: a folder or s3://….", "records", metavar="WHERE", completes="file"),
+    Flag("--export", "Look at these exports, too: a folder or s3://….", "records", metavar="WHERE", completes="file"),
+    Flag(
+        "--failures",
+        "At this queue or these messages: sqs://NAME, PATH, s3://….",
+        "records",
+        metavar="WHERE",
+        completes="file",
+    ),
     Flag(
         "--timeout",
         "What answers later is left out.",
