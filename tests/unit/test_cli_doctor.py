@@ -13,7 +13,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -102,6 +102,40 @@ def test_a_command_with_letters_that_cannot_be_shown_says_where_it_is_whole() ->
     assert "(some letters of it cannot be shown: --json has them)" in drawn("global", 80)
     told = json.loads(json.dumps(GLOBAL.as_json()))["doctor"]
     assert any("customer-080\x1b[31m" in way["command"] for way in told["ways"])
+
+
+def spoiled(value: Any, text: str) -> Any:
+    """The same with that text wherever any text may stand, and nothing known that may be unknown."""
+    if isinstance(value, tuple):
+        return tuple(text if isinstance(each, str) else spoiled(each, text) for each in value)
+    if isinstance(value, dict):
+        return {name: spoiled(held, text) for name, held in value.items()}
+    if not isinstance(value, msgspec.Struct):
+        return value
+    changes: dict[str, Any] = {}
+    for name, kind in get_type_hints(type(value)).items():
+        held = getattr(value, name)
+        if kind is str and name != "arn":
+            changes[name] = text
+        elif type(None) in get_args(kind) and not isinstance(held, msgspec.Struct):
+            changes[name] = None
+        else:
+            changes[name] = spoiled(held, text)
+    return msgspec.structs.replace(value, **changes)
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[2J\x07\n", "a\u202eb\u2066", "[red]x[/red] :smile:", "", "x" * 300, "注文" * 60]
+)
+@pytest.mark.parametrize("name", WIRINGS)
+def test_whatever_a_text_is_and_however_little_is_known_it_can_be_drawn(name: str, text: str) -> None:
+    found = spoiled(WIRINGS[name], text)
+    out = io.StringIO()
+    Picture(found, console.Asked(file=out, width=80, highlight=False)).show()
+    assert all(line.isprintable() for line in out.getvalue().splitlines())
+    assert json.loads(json.dumps(found.as_json()))["doctor"]["table"] == text
+    if text.startswith("["):
+        assert text in out.getvalue()
 
 
 # ── where it goes ────────────────────────────────────────────────────────────────────────────────────────
