@@ -352,6 +352,20 @@ def test_how_many_of_the_items_a_touch_would_fire_it_for(orders: Table, world: W
     assert (of_one_key.sampled, of_one_key.fires) == (25, True)
 
 
+def test_of_a_window_its_own_items_are_tried(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an index has its days; what was written on others says nothing of them."""
+    second = {"dynamodb": {"NewImage": {"day": {"S": ["2026-11-02", "2026-11-03"]}}}}
+    with stub_lambda(mapping("one", second)) as stub:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
+        window: dict[str, Any] = {"since": "2026-11-02T00:00:00Z", "until": "2026-11-03T23:59:59Z"}
+        of_window = of_kind(seen(orders, **window), "lambda").will_fire
+        others: dict[str, Any] = {"since": "2026-11-05T00:00:00Z", "until": "2026-11-05T01:00:00Z"}
+        of_another = of_kind(seen(orders, **others), "lambda").will_fire
+    assert (of_window.matches, of_window.sampled, of_window.fires) == (20, 20, True)
+    assert (of_another.matches, of_another.sampled, of_another.fires) == (0, 10, False)
+    assert of_another.refused == ("dynamodb.NewImage.day.S",)
+
+
 def test_a_filter_of_inserts_is_told_by_its_part(orders: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     inserts = {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"pk": {"S": [{"prefix": "p"}]}}}}
     with stub_lambda(mapping("one", inserts)) as stub:

@@ -15,13 +15,12 @@ from restrike.diagnosing.questions import Questions
 from restrike.model.diagnosis import ConsumerSeen, Undelivered, Unseen, WillFire
 from restrike.model.plan import Consumer
 from restrike.model.table import TableInfo
-from restrike.wiring.consumers import Tried, consumers_in, tried
+from restrike.wiring.audience import AT_REST
+from restrike.wiring.consumers import READING, Tried, consumers_in, tried
 from restrike.wiring.undelivered import destination, look_into
 
 Records = Sequence[Mapping[str, Any]]
 
-READING = ("Enabled", "Disabling")
-_PIPES_AT_REST = ("STOPPED", "CREATE_FAILED", "START_FAILED", "DELETING", "DELETED")
 _LOOKED_INTO = {"sqs": ("sqs", "sqs:GetQueueUrl, sqs:GetQueueAttributes"), "s3": ("s3", "s3:ListBucket")}
 """Kind of an on-failure destination that can be looked into → the service, and what that takes."""
 _NAMES = {"lambda": "Lambda", "sqs": "SQS", "s3": "S3"}
@@ -73,7 +72,7 @@ def of_pipe(consumer: Consumer, pipe: Mapping[str, Any] | None, touched: Records
         kind="pipe",
         state=consumer.state,
         will_fire=WillFire(consumer.fires, consumer.why, found.matches, found.sampled, found.refused),
-        reads_now=consumer.state not in _PIPES_AT_REST,
+        reads_now=consumer.state not in AT_REST,
         batch_size=how.get("BatchSize"),
         window_s=how.get("MaximumBatchingWindowInSeconds"),
         parallel=how.get("ParallelizationFactor"),

@@ -46,7 +46,7 @@ class _Counts(msgspec.Struct):
 async def kept(questions: Questions, request: DoctorRequest, table: TableInfo) -> tuple[Kept, ...]:
     """Archives first, then exports, then runs, each the latest first."""
     runs = await questions.ask("runs of the ledger", lambda: _runs(request, table, questions.aws), service="")
-    archives = [] if request.archive is None else [request.archive]
+    archives = [] if request.archive is None else [_absolute(request.archive.removeprefix("archive:"))]
     runs = runs or []
     archives += [place for run, _ in runs if run.verb == CAPTURED and (place := run.identity.get("archive"))]
     looked = [_archive_of(questions, place, table) for place in list(dict.fromkeys(archives))[:MOST_ARCHIVES]]
@@ -108,6 +108,11 @@ def _seconds(text: str) -> float | None:
 # ── archives and exports ─────────────────────────────────────────────────────────────────────────────────
 
 
+def _absolute(place: str) -> str:
+    """So that it means the same from whatever folder, and in the ledger."""
+    return place if "://" in place else str(Path(place).absolute())
+
+
 async def _archive_of(questions: Questions, place: str, table: TableInfo) -> Sequence[Kept]:
     found = await questions.ask(
         f"the archive {place}", lambda: _archive(questions, place, table), service="", permission=_READING
@@ -122,7 +127,7 @@ def _archive(questions: Questions, place: str, table: TableInfo) -> Kept:
     from restrike.archive.inspection import extent
     from restrike.archive.reader import open_archive, streams_in
 
-    root = place.removeprefix("archive:").partition("/table=")[0]
+    root = place.partition("/table=")[0]
     store, names = open_archive(f"{root}/table={table.name}", lambda: questions.aws)
     alone = len({name.table for name in streams_in(store)}) == 1
     told = extent(store, names)
@@ -152,8 +157,8 @@ async def _exports_of(questions: Questions, place: str, table: TableInfo) -> Seq
 
 def _exports(questions: Questions, place: str, table: TableInfo) -> list[Kept]:
     """One for its incremental exports together, and one for its latest full one: a replay reads only one kind."""
-    where = place.removeprefix("export:")
-    store, path = open_place(where if "://" in where else str(Path.cwd() / where), lambda: questions.aws)
+    where = _absolute(place.removeprefix("export:"))
+    store, path = open_place(where, lambda: questions.aws)
     found = find(store, path)
     mine = [each for each in found.exports if each.table_arn == table.arn]
     if not mine:

@@ -15,14 +15,14 @@ from restrike.diagnosing.indexes import indexes_of
 from restrike.diagnosing.kept import kept
 from restrike.diagnosing.questions import Questions
 from restrike.diagnosing.request import TIMEOUT_S, DoctorRequest, asked_of, aws_flags, check
-from restrike.diagnosing.sample import as_touched, sample
+from restrike.diagnosing.sample import as_touched, sample, sample_of_window
 from restrike.diagnosing.streams import Streams, arns_of, described, horizon
 from restrike.errors import Unreachable
-from restrike.model.diagnosis import ConsumerSeen, Horizon, PointInTime, Seen, Undelivered
+from restrike.model.diagnosis import ConsumerSeen, Horizon, IndexSeen, PointInTime, Seen, Undelivered
 from restrike.model.table import TableInfo
 from restrike.wiring.audience import Destinations, audience_of, destinations_of
 from restrike.wiring.beside import in_time
-from restrike.wiring.consumers import ELSEWHERE
+from restrike.wiring.consumers import ELSEWHERE, Item
 from restrike.wiring.undelivered import named
 
 MOST_CONSUMERS = 30
@@ -76,7 +76,8 @@ class _Look:
         self._aws = questions.aws
         self._table = table
         self._now_s = now.timestamp()
-        self._since_s = measured.since_s(asked_of(request, now).window.since_s, self._now_s)
+        self._asked = asked_of(request, now)
+        self._since_s = measured.since_s(self._asked.window.since_s, self._now_s)
         self._wire = wire
         self._streams_wire = streams_wire
 
@@ -85,9 +86,9 @@ class _Look:
         failures = () if self._request.failures is None else (named(self._request.failures),)
         async with asyncio.TaskGroup() as group:
             arns_asked = group.create_task(arns_of(questions, table))
-            items_asked = group.create_task(self._items())
             destinations = group.create_task(self._destinations())
             indexes = group.create_task(indexes_of(questions, self._wire, table, self._now_s))
+            items_asked = group.create_task(self._items(indexes))
             expiring = group.create_task(self._time_to_live())
             recovery = group.create_task(self._recovery())
             held = group.create_task(kept(questions, self._request, table))
@@ -125,9 +126,19 @@ class _Look:
             flags=aws_flags(self._request),
         )
 
-    async def _items(self) -> list[dict[str, dict[str, object]]]:
-        wanted = sample(self._wire, self._table, self._request.key)
-        return await self._questions.follow("a sample of items", wanted, permission="dynamodb:Scan") or []
+    async def _items(self, indexes: asyncio.Task[tuple[IndexSeen, ...]]) -> list[Item]:
+        """Some of those that are meant: of the key, of the window's days where an index has them, else of the table."""
+        questions, table, key = self._questions, self._table, self._request.key
+        window = self._asked.window
+        if key is None and window.since_s is not None:
+            of_window = sample_of_window(self._wire, table, await indexes, window, self._now_s)
+            permissions = "dynamodb:Query, dynamodb:BatchGetItem"
+            found = await questions.follow("a sample of the window's items", of_window, permission=permissions)
+            if found:
+                return found
+        wanted = sample(self._wire, table, key)
+        permissions = "dynamodb:Scan, dynamodb:Query, dynamodb:BatchGetItem"
+        return await questions.follow("a sample of items", wanted, permission=permissions) or []
 
     async def _destinations(self) -> Destinations:
         found = await self._questions.ask("Kinesis destinations", lambda: destinations_of(self._aws, self._table))

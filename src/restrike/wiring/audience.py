@@ -28,7 +28,7 @@ MAX_EXAMINED = 50
 """Pipes and pipelines that are looked into, one call each."""
 _RECEIVING = ("ACTIVE", "UPDATING")
 _RUNNING = ("RUNNING", "STARTING", "UPDATING", "CREATING", "ACTIVE")
-_AT_REST = ("STOPPED", "CREATE_FAILED", "START_FAILED", "DELETING", "DELETED")
+AT_REST = ("STOPPED", "CREATE_FAILED", "START_FAILED", "DELETING", "DELETED")
 """In any other state, as STOPPING or UPDATE_FAILED, a pipe or pipeline may still run, and read."""
 
 
@@ -156,7 +156,7 @@ def _pipes(aws: Aws, stream_arn: str, touched: Sequence[Mapping[str, Any]]) -> A
         else:
             fires, why = _running("pipe", state) or (fires, why)
         known.append(Consumer(name, "pipe", state, fires, why))
-    readers = sum(each.state not in _AT_REST for each in known)
+    readers = sum(each.state not in AT_REST for each in known)
     notes = tuple(f"{sentence(each)}." for each in unseen)
     return Audience(tuple(known), notes, readers, tuple(warnings), unseen, described)
 
@@ -165,7 +165,7 @@ def _running(what: str, state: str) -> tuple[bool | None, str] | None:
     """What one that does not run will see; None of one that runs."""
     if state in _RUNNING:
         return None
-    if state in _AT_REST:
+    if state in AT_REST:
         return False, f"this {what} is {state}: it sees the records when it runs again within 24 h"
     return None, f"this {what} is {state}, and may still run"
 
@@ -200,7 +200,7 @@ def _ingestion(aws: Aws, table: TableInfo) -> Audience:
             fires, why = False, "its configuration names the table, and no stream: it loads an export"
         else:
             fires, why = _running("pipeline", state) or (fires, why)
-            readers += state not in _AT_REST
+            readers += state not in AT_REST
         known.append(Consumer(name, "ingestion", state, fires, why))
     return Audience(tuple(known), notes, readers, unseen=unseen)
 

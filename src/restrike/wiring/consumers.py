@@ -21,6 +21,8 @@ ELSEWHERE = (
 )
 MOST_PARTS = 5
 """Of patterns, that are named as what refused records."""
+READING = ("Enabled", "Disabling")
+"""States of a mapping that reads its stream now."""
 _DELIVERING = ("Enabled", "Enabling", "Updating", "Creating")
 
 _UNKNOWN = frozenset(
@@ -50,7 +52,7 @@ class Consumers(msgspec.Struct, frozen=True):
     @property
     def reading(self) -> int:
         """How many of them read the stream now."""
-        return sum(consumer.state in ("Enabled", "Disabling") for consumer in self.known)
+        return sum(consumer.state in READING for consumer in self.known)
 
 
 def consumers_of(aws: Aws, table: TableInfo, touched: Sequence[Mapping[str, Any]], endpoint: str) -> Consumers:
