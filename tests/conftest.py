@@ -46,6 +46,7 @@ multiprocessing.util.get_temp_dir()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the tests that have a long version, and that one")
+    parser.addoption("--redraw", action="store_true", help="write the pictures in tests/data as they are drawn now")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -20,9 +20,9 @@ SOURCE = Path(__file__).parent.parent / "src" / "restrike"
 LAYERS = [
     {"cli", "api"},
     {"verbs"},
-    {"touching", "replaying", "capturing", "exporting", "local"},
+    {"touching", "replaying", "capturing", "exporting", "diagnosing", "local"},
     {"sources", "targets"},
-    {"selecting", "archive"},
+    {"selecting", "archive", "wiring"},
     {"running", "stores"},
     {"aws"},
     {"model"},

@@ -15,16 +15,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from restrike.api import capture, export, records, redrive, replay, resume, runs, touch, unmark
+from restrike.api import capture, doctor, export, records, redrive, replay, resume, runs, touch, unmark
 
 if TYPE_CHECKING:
     from restrike.capturing.plan import CapturePlan
     from restrike.capturing.request import CaptureRequest
     from restrike.capturing.tally import CaptureTally as CaptureProgress
+    from restrike.diagnosing.request import DoctorRequest
     from restrike.errors import AwsError, DeliveryFailed, RestrikeError, SourceLacks, UsageError, VerificationFailed
     from restrike.exporting.execute import ExportProgress
     from restrike.exporting.plan import ExportPlan
     from restrike.exporting.request import ExportRequest
+    from restrike.model.diagnosis import Diagnosis
     from restrike.model.record import Record
     from restrike.model.report import (
         CaptureReport,
@@ -55,6 +57,8 @@ __all__ = [
     "CaptureReport",
     "CaptureRequest",
     "DeliveryFailed",
+    "Diagnosis",
+    "DoctorRequest",
     "ExportPlan",
     "ExportProgress",
     "ExportReport",
@@ -82,6 +86,7 @@ __all__ = [
     "UsageError",
     "VerificationFailed",
     "capture",
+    "doctor",
     "export",
     "records",
     "redrive",
@@ -99,6 +104,8 @@ _WHERE = {
     "CaptureReport": ("restrike.model.report", "CaptureReport"),
     "CaptureRequest": ("restrike.capturing.request", "CaptureRequest"),
     "DeliveryFailed": ("restrike.errors", "DeliveryFailed"),
+    "Diagnosis": ("restrike.model.diagnosis", "Diagnosis"),
+    "DoctorRequest": ("restrike.diagnosing.request", "DoctorRequest"),
     "ExportPlan": ("restrike.exporting.plan", "ExportPlan"),
     "ExportProgress": ("restrike.exporting.execute", "ExportProgress"),
     "ExportReport": ("restrike.model.report", "ExportReport"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from restrike.aws.settings import AwsSettings
     from restrike.capturing.plan import CapturePlan
     from restrike.exporting.plan import ExportPlan
+    from restrike.model.diagnosis import Diagnosis
     from restrike.model.flags import Flag
     from restrike.model.record import Record
     from restrike.replaying.plan import ReplayPlan
@@ -22,6 +23,32 @@ if TYPE_CHECKING:
     from restrike.replaying.redriving.rescue import RescuePlan
     from restrike.running.run import Run
     from restrike.touching.plan import TouchPlan
+
+
+def doctor(
+    table: str,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    last: str | None = None,
+    key: str | None = None,
+    consumer: str | None = None,
+    archive: str | None = None,
+    export: str | None = None,
+    failures: str | None = None,
+    timeout_s: float | None = None,
+    ledger: str | PathLike[str] | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+) -> Diagnosis:
+    """Looks at a table and who reads it: what they may have lost, and the ways to fire it again. Writes nothing."""
+    values = locals()
+    from restrike.diagnosing.diagnose import diagnose
+    from restrike.diagnosing.request import FLAGS, DoctorRequest
+    from restrike.running.stop import run_to_end
+
+    return run_to_end(diagnose(DoctorRequest(table=table, aws=_aws(values), **_given(FLAGS, values))))
 
 
 def touch(

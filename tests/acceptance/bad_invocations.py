@@ -30,7 +30,8 @@ Row = tuple[str, int, str]
 NO_VERB: list[Row] = [
     ("tuch orders --all", 2, "There is no verb 'tuch'. Did you mean touch?"),
     ("Touch orders --all", 2, "There is no verb 'Touch'. Did you mean touch?"),
-    ("fire orders", 2, "There is no verb 'fire'. There are touch"),
+    ("fire orders", 2, "There is no verb 'fire'. There are doctor, touch"),
+    ("doctr orders", 2, "Did you mean doctor"),
     ("'' orders", 2, "There is no verb ''"),
     ("--execute touch orders --all", 2, "No such option '--execute'"),
     ("-x", 2, "No such option '-x'"),
@@ -38,6 +39,30 @@ NO_VERB: list[Row] = [
     ("run list", 2, "There is no verb 'run'. Did you mean runs?"),
     ("archives ls kept", 2, "Did you mean archive or redrive?"),
     ("record stream:orders", 2, "Did you mean records or export?"),
+]
+
+DOCTOR: list[Row] = [
+    ("", 2, "Missing argument 'TABLE'"),
+    ("''", 2, "TABLE is empty"),
+    ("nobodys", 3, "there is no table nobodys in us-east-1"),
+    ("ab", 2, "is no name of a table"),
+    ("stream:orders", 2, "is no name of a table"),
+    ("orders plain", 2, "unexpected extra argument"),
+    ("orders --execute", 2, "No such option '--execute'"),
+    ("orders --since yesterday", 2, "--since 'yesterday' is no time"),
+    ("orders --since 2021-01-22T10:00:00", 2, "has no time zone"),
+    ("orders --since 1h --until 2h", 2, "--until 2h is not after --since 1h"),
+    ("orders --since 2999-01-01T00:00:00Z", 2, "--since 2999-01-01T00:00:00Z is still to come"),
+    ("orders --last 2", 2, "--last '2' is no duration"),
+    ("orders --last 0h", 2, "--last 0h is no time at all"),
+    ("orders --last 2h --since 3h", 2, "--last is a window by itself"),
+    ("orders --last 2h --last 3h", 2, "--last is given twice"),
+    ("orders --timeout 0", 2, "--timeout 0 is no number from 1 on"),
+    ("orders --timeout nan", 2, "must be finite"),
+    ("orders --to lambda:bookkeeper", 2, "No such option '--to'"),
+    ("orders --event INSERT", 2, "No such option '--event'"),
+    ("orders --json yes", 2, "unexpected extra argument"),
+    ("orders --endpoint-url http://127.0.0.1:9", 3, "no answer from http://127.0.0.1:9"),
 ]
 
 TOUCH: list[Row] = [
@@ -702,6 +727,7 @@ OTHERS: list[Row] = [
 
 def _all() -> Iterator[Bad]:
     tables = {
+        "doctor": DOCTOR,
         "touch": TOUCH,
         "unmark": UNMARK,
         "replay": REPLAY,

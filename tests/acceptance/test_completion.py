@@ -57,6 +57,8 @@ def in_bash(line: str, **environment: str) -> list[str]:
 
 def test_verbs_flags_and_choices() -> None:
     assert offered("restrike re") == ["replay", "redrive", "records"]
+    assert offered("restrike d") == ["doctor", "demo"]
+    assert offered("restrike doctor t --c") == ["--consumer"]
     assert offered("restrike runs re") == ["resume"]
     assert offered("restrike touch --exp") == [
         "--expression-attribute-names",

@@ -134,6 +134,7 @@ def test_a_follower_that_is_stopped_is_no_failure(verb: str, number: signal.Sign
 # ── what is no service ───────────────────────────────────────────────────────────────────────────────────
 
 VERBS: dict[str, list[str]] = {
+    "doctor": ["doctor", "orders"],
     "touch": ["touch", "orders", "--all"],
     "replay": ["replay", "stream:orders", "--to", "jsonl:out"],
     "table": ["replay", "table:orders", "--all", "--to", "jsonl:out"],
@@ -190,6 +191,13 @@ def handle(event, context):
     pathlib.Path("worker").write_text(str(os.getpid()))
     time.sleep(600)
 """
+
+
+def test_a_run_whose_stderr_is_closed_is_carried_out() -> None:
+    """It ended at once, with 1 and without a word."""
+    done = shell("restrike replay jsonl:in --to jsonl:out --run r --execute --json 2>&-")
+    assert (done.code, done.json["delivered"]) == (0, 30), done
+    assert delivered() == 30
 
 
 def test_a_second_ctrl_c_ends_the_process_and_its_workers_at_once(folder: Path) -> None:

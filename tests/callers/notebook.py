@@ -54,6 +54,12 @@ def reports(touch: restrike.TouchPlan, replay: restrike.ReplayPlan, capture: res
     return [touched.fired, replayed.delivered, captured.records]
 
 
+def seen() -> list[str]:
+    found = restrike.doctor("orders", last="6h", consumer="bookkeeper", timeout_s=10)
+    assert_type(found, restrike.Diagnosis)
+    return [way.command for way in found.ways if way.covers == "whole" and way.only]
+
+
 def exported() -> str:
     plan = restrike.export("orders", "s3://bucket/prefix", since="3d", window="1h", key="c7")
     assert_type(plan, restrike.ExportPlan)

@@ -250,7 +250,7 @@ def test_ministacks_pipes(ministack: MiniStack, monkeypatch: pytest.MonkeyPatch)
     (found,) = pipelines.pipes(aws, f"{table}/stream/2026-11-25T00:00:00.000")
     assert (found["Name"], found["CurrentState"]) == (name, "STOPPED")
     assert pipelines.pipes(aws, f"{table}/stream/2026-11-25T00:00:00.00") == []
-    assert pipelines.pipe_filters(aws, name) == []
+    assert pipelines.filters_of(pipelines.describe_pipe(aws, name)) == []
 
 
 # ── OpenSearch Ingestion ─────────────────────────────────────────────────────────────────────────────────

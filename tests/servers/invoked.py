@@ -43,13 +43,16 @@ class Invoked:
     def get(self, path: str) -> tuple[int, Any]:
         parts = urlsplit(path)
         if "event-source-mappings" in parts.path:
-            (stream,) = parse_qs(parts.query)["EventSourceArn"]
+            query = parse_qs(parts.query)
+            if self.denied:
+                return 403, {"Message": "no"}
+            if "EventSourceArn" not in query:
+                (name,) = query["FunctionName"]
+                every = [mapping for mappings in self.mappings.values() for mapping in mappings]
+                return 200, {"EventSourceMappings": [each for each in every if each["FunctionArn"] == name]}
+            (stream,) = query["EventSourceArn"]
             self.asked.append(stream)
-            return (
-                (403, {"Message": "no"})
-                if self.denied
-                else (200, {"EventSourceMappings": self.mappings.get(stream, [])})
-            )
+            return 200, {"EventSourceMappings": self.mappings.get(stream, [])}
         if parts.path.endswith("/configuration"):
             return 200, {"FunctionName": "f", "FunctionArn": "arn:f", "Timeout": 3, "Version": "$LATEST"}
         return 200, {}

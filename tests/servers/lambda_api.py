@@ -19,7 +19,8 @@ _FUNCTIONS = "/2015-03-31/functions/"
 
 
 class StubLambda:
-    """`asked` holds the stream ARNs whose mappings it was asked for, `gotten` the names of those asked for by UUID.
+    """`asked` holds the stream ARNs whose mappings it was asked for, `gotten` the names of those asked for by UUID. A
+    mapping that names no EventSourceArn is of every source.
 
     `denied`: the operations that are refused. `function` is what GetFunctionConfiguration says of every function.
     """
@@ -49,17 +50,25 @@ class StubLambda:
         return 404, {"Message": f"the stub has no {place}"}
 
     def _list(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
-        self.asked.append(query["EventSourceArn"][0])
+        source, function = (query.get(name, [""])[0] for name in ("EventSourceArn", "FunctionName"))
+        if source:
+            self.asked.append(source)
         if "ListEventSourceMappings" in self.denied:
             return 403, {"Message": "User is not authorized"}
+        listed = [
+            each
+            for each in self.mappings
+            if each.get("EventSourceArn", source) == source or not source
+            if not function or each["FunctionArn"].endswith(f":{function}") or each["FunctionArn"] == function
+        ]
         # One mapping a page: whoever asks has to follow the marker.
         position = int(query.get("Marker", ["0"])[0])
         shown = [
             {**found, "FilterCriteria": None} if "KMSKeyArn" in found else found
-            for found in self.mappings[position : position + 1]
+            for found in listed[position : position + 1]
         ]
         page: dict[str, Any] = {"EventSourceMappings": shown}
-        if position + 1 < len(self.mappings):
+        if position + 1 < len(listed):
             page["NextMarker"] = str(position + 1)
         return 200, page
 

@@ -36,6 +36,7 @@ def flags_of(verb: str) -> set[str]:
 @pytest.mark.parametrize(
     ("verb", "function", "besides"),
     [
+        ("doctor", api.doctor, set()),
         ("touch", api.touch, set()),
         ("unmark", api.unmark, {"remove"}),  # its run is positional
         ("replay", api.replay, set()),
@@ -74,7 +75,18 @@ def test_what_is_not_there_is_said() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [api.touch, api.unmark, api.replay, api.redrive, api.records, api.capture, api.export, api.runs, api.resume],
+    [
+        api.doctor,
+        api.touch,
+        api.unmark,
+        api.replay,
+        api.redrive,
+        api.records,
+        api.capture,
+        api.export,
+        api.runs,
+        api.resume,
+    ],
 )
 def test_no_argument_is_of_any_type(function: Callable[..., Any]) -> None:
     assert all(hint != "Any" for hint in inspect.get_annotations(function).values())

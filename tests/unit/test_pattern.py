@@ -489,3 +489,37 @@ def test_alternatives_ask_each_leaf_once() -> None:
     branches = tuple((first, second, third, matching.Field(("s",), lambda _: True, absent=False)) for _ in range(900))
     assert not matching.matches(branches, record)
     assert asked == 1_000
+
+
+# ── what refuses ─────────────────────────────────────────────────────────────────────────────────────────
+
+MODIFY = {"eventName": "MODIFY", "dynamodb": {"NewImage": {"status": {"S": "open"}, "tags": {"L": [{"S": "a"}]}}}}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "refusing"),
+    [
+        ([{"eventName": ["INSERT"]}], ["eventName"]),
+        ([{"eventName": ["INSERT"], "dynamodb": {"NewImage": {"status": {"S": ["open"]}}}}], ["eventName"]),
+        (
+            [{"eventName": ["INSERT"]}, {"dynamodb": {"NewImage": {"status": {"S": ["done"]}}}}],
+            ["eventName", "dynamodb.NewImage.status.S"],
+        ),
+        ([{"dynamodb": {"OldImage": {"status": {"S": [{"exists": True}]}}}}], ["dynamodb.OldImage.status.S"]),
+        ([{"eventID": ["1"], "eventName": ["INSERT"]}], ["eventName"]),
+    ],
+    ids=["one", "of two", "of two patterns", "absent", "what is unknown refuses nothing"],
+)
+def test_which_parts_refuse_a_record(patterns: list[object], refusing: list[str]) -> None:
+    found = compile_criteria(patterns).refusing(MODIFY, frozenset({("eventID",)}))
+    assert [".".join(path) for path in found] == refusing
+
+
+def test_where_only_together_they_refuse_all_are_named() -> None:
+    """Two fields that match in different elements of one list."""
+    record = {"dynamodb": {"NewImage": {"l": {"L": [{"M": {"a": {"S": "x"}}}, {"M": {"b": {"S": "y"}}}]}}}}
+    fields = {"a": {"S": ["x"]}, "b": {"S": ["y"]}}
+    criteria = compile_criteria({"dynamodb": {"NewImage": {"l": {"L": {"M": fields}}}}})
+    assert not criteria.matches(record)
+    paths = [".".join(path) for path in criteria.refusing(record, frozenset())]
+    assert paths == ["dynamodb.NewImage.l.L.M.a.S", "dynamodb.NewImage.l.L.M.b.S"]

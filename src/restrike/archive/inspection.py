@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from restrike.model.window import Window
 from restrike.stores.objects import Changed, Store
 
 MAX_PROBLEMS = 1_000
+FIRST_FILES = 4
+"""Of an archive, that tell when it begins."""
 
 
 def files(store: Store, names: list[StreamName], window: Window) -> Iterator[tuple[StreamName, DataFile]]:
@@ -285,3 +288,44 @@ def _is_object(text: str) -> bool:
     except msgspec.MsgspecError:
         return False
     return True
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """From when to when an archive holds a table's records, and what is known to be missing meanwhile. Times in epoch
+    seconds, None where there is no record, or no capture wrote down how far it was; `saved_s` is when one was last at
+    work, and `owner` who is, None after a clean end."""
+
+    first_s: float | None
+    until_s: float | None
+    saved_s: float | None
+    owner: str | None
+    gaps: tuple[KnownGap, ...]
+
+
+def extent(store: Store, names: list[StreamName]) -> Extent:
+    """By a few listings and footers, and what captures wrote down: it costs the same however much there is. `names` are
+    streams of one table, the oldest first."""
+    first_s = next((moment for name in names if (moment := _first_s(store, name)) is not None), None)
+    states = [state for name in names if (state := ArchiveReader(store, name).state) is not None]
+    last = states[-1] if states else None
+    return Extent(
+        first_s=first_s,
+        until_s=None if last is None else last.oldest_s,
+        saved_s=None if last is None else last.saved_s,
+        owner=None if last is None or last.owner is None else str(last.owner),
+        gaps=tuple(gap for name in names for gap in gaps(store, name)),
+    )
+
+
+def _first_s(store: Store, name: StreamName) -> float | None:
+    """When the first record of the stream that is kept was written, by the first files of its first hour."""
+    reader = ArchiveReader(store, name, skips_damaged=True)
+    for hour in reader.hours(Window()):
+        moments = []
+        for file in sorted(reader.files_of_hour(hour))[:FIRST_FILES]:
+            with contextlib.suppress(Damaged, Changed):
+                found = opened(store, file)[0].created(0)
+                moments += [] if found is None else [found[0]]
+        if moments:
+            return min(moments)
+    return None

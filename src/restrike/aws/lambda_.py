@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -86,9 +87,18 @@ def mapped_function(mapping: Mapping[str, Any]) -> FunctionName:
 
 def event_source_mappings(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
     """The event source mappings that read that stream, in this account and Region, as Lambda describes them."""
+    return _mappings(aws, EventSourceArn=stream_arn)
+
+
+def has_other_sources(aws: Aws, function: FunctionName, mapping: str) -> bool:
+    """Whether another mapping than the one of that UUID invokes the function."""
+    others = [each for each in _mappings(aws, FunctionName=str(function)) if each.get("UUID") != mapping]
+    return any(each.get("State") not in ("Disabled", "Deleting") for each in others)
+
+
+def _mappings(aws: Aws, **request: str) -> list[dict[str, Any]]:
     client = aws.client("lambda")
     found: list[dict[str, Any]] = []
-    request: dict[str, Any] = {"EventSourceArn": stream_arn}
     while len(found) < MAX_MAPPINGS:
         answer = ask(client, "ListEventSourceMappings", **request)
         found += answer.get("EventSourceMappings", [])
@@ -128,7 +138,7 @@ class FunctionInfo(msgspec.Struct, frozen=True):
     """What GetFunctionConfiguration says, as far as a replay needs it.
 
     `execution_timeout_s`: of a durable function, how long one execution may take with all of its waiting. `per_tenant`:
-    each invocation names a tenant.
+    each invocation names a tenant. `changed_s`: when its code or settings were last changed (epoch seconds).
     """
 
     arn: str
@@ -136,6 +146,7 @@ class FunctionInfo(msgspec.Struct, frozen=True):
     version: str = "$LATEST"
     execution_timeout_s: int | None = None
     per_tenant: bool = False
+    changed_s: float | None = None
 
     @property
     def longest_s(self) -> int:
@@ -147,10 +158,15 @@ class FunctionInfo(msgspec.Struct, frozen=True):
 
 async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
     """Asks for the function. Raises the AwsError of the refusal: NotFound where there is none of that name."""
+    return await asyncio.to_thread(describe_function, aws, function)
+
+
+def describe_function(aws: Aws, function: FunctionName) -> FunctionInfo:
+    """The same for a thread of one's own."""
     request = {"FunctionName": function.unqualified}
     if function.qualifier:
         request["Qualifier"] = function.qualifier
-    answer = await asyncio.to_thread(ask, aws.client("lambda"), "GetFunctionConfiguration", **request)
+    answer = ask(aws.client("lambda"), "GetFunctionConfiguration", **request)
     durable = answer.get("DurableConfig")
     return FunctionInfo(
         arn=answer.get("FunctionArn", ""),
@@ -158,7 +174,16 @@ async def function_info(aws: Aws, function: FunctionName) -> FunctionInfo:
         version=answer.get("Version", "$LATEST"),
         execution_timeout_s=durable.get("ExecutionTimeout", LONGEST_SYNCHRONOUS_S) if durable else None,
         per_tenant=bool(answer.get("TenancyConfig")),
+        changed_s=_moment(answer.get("LastModified")),
     )
+
+
+def _moment(text: Any) -> float | None:
+    """Epoch seconds of `2021-01-22T10:00:00.000+0000`."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None
 
 
 def concurrency(aws: Aws, function: FunctionName) -> tuple[int | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import botocore.exceptions
@@ -19,10 +20,14 @@ def pipes(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
     return [pipe for pipe in listed if pipe.get("Source") == stream_arn]
 
 
-def pipe_filters(aws: Aws, name: str) -> list[dict[str, Any]]:
-    """The filters of a pipe, in the form of a mapping's."""
-    answer = ask(aws.client("pipes"), "DescribePipe", Name=name)
-    criteria = (answer.get("SourceParameters") or {}).get("FilterCriteria") or {}
+def describe_pipe(aws: Aws, name: str) -> dict[str, Any]:
+    """What the list does not tell of a pipe: its filters, how it reads, and where it sends what it gives up."""
+    return ask(aws.client("pipes"), "DescribePipe", Name=name)
+
+
+def filters_of(pipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The filters of a pipe that was described, in the form of a mapping's."""
+    criteria = (pipe.get("SourceParameters") or {}).get("FilterCriteria") or {}
     return list(criteria.get("Filters") or [])
 
 

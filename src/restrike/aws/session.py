@@ -192,6 +192,7 @@ _ALWAYS_THERE = {
     "GetFunctionConfiguration": "FunctionArn",
     "GetAccountSettings": "AccountLimit",
     "DescribeScalableTargets": "ScalableTargets",
+    "GetMetricData": "MetricDataResults",
     "DescribeContinuousBackups": "ContinuousBackupsDescription",
     "DescribeExport": "ExportDescription",
     "ExportTableToPointInTime": "ExportDescription",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 VERBS = {
+    "doctor": "What went wrong, what can still be fired again, and how best.",
     "touch": "Rewrite one attribute of selected items, so that the table's stream fires again.",
     "unmark": "Take a run's name off the items again; their stream fires once more.",
     "replay": "Hand records to one consumer, the way Lambda would; the table is not written.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -10,6 +10,7 @@ from restrike.model.metrics import Series
 from restrike.model.plan import PlanWarning
 from restrike.model.record import Fidelity
 from restrike.model.table import TableInfo
+from restrike.model.times import iso_or_none
 from restrike.model.window import Window
 
 Certainty = Literal["certain", "suspected", "not visible"]
@@ -21,6 +22,8 @@ Sign = Literal[
 """By what it shows. undelivered: given up, and no message of it could be left. late: healthy, and behind. nothing: it
 was looked at, and nothing shows. unknown: it could not be looked at, or not at all of it."""
 Covers = Literal["whole", "part", "unknown"]
+_MOMENTS = ("now", "since", "until", "oldest", "earliest", "latest", "changed", "expires")
+"""Members that are moments; in JSON they are told as everywhere, and without their unit."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -98,7 +101,7 @@ class PointInTime(msgspec.Struct, frozen=True):
 
 
 class Undelivered(msgspec.Struct, frozen=True):
-    """An on-failure destination: `kind` is sqs, sns, s3 or other. Numbers are None where they cannot be known.
+    """An on-failure destination: `kind` is sqs, sns, s3, file or other. Numbers are None where they cannot be known.
 
     `oldest_age_s`: of its oldest message. `expires_in_s`: until that one's pointer, or the message itself, is of no
     more use; None where it holds payloads (S3), which do not expire. `redrivable`: `restrike redrive` takes it as it is
@@ -275,3 +278,27 @@ class Diagnosis(msgspec.Struct, frozen=True):
     ways: tuple[Way, ...]
     closed: tuple[Closed, ...]
     advice: tuple[Advice, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints: `{"doctor": {…}}`, what follows first, and then what was seen. Moments are
+        ISO 8601."""
+        whole: dict[str, Any] = _told(msgspec.to_builtins(self))
+        first = {"table": self.seen.table.name, "now": whole["seen"]["now"]}
+        return {"doctor": first | {name: whole[name] for name in ("losses", "ways", "closed", "advice")} | whole}
+
+
+def _told(value: Any) -> Any:
+    """The same with its moments as they are told; the points of a metric too."""
+    if isinstance(value, list | tuple):
+        return [_told(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for name, held in value.items():
+        if name == "points":
+            found[name] = [[iso_or_none(start_s), number] for start_s, number in held]
+        elif name.removesuffix("_s") in _MOMENTS and name.endswith("_s"):
+            found[name.removesuffix("_s")] = iso_or_none(held)
+        else:
+            found[name] = _told(held)
+    return found

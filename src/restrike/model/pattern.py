@@ -82,6 +82,16 @@ class Criteria(msgspec.Struct, frozen=True):
         hoped = tuple(tuple(field for field in branch if _known((field,), unknown)) for branch in self.branches)
         return None if matches(hoped, record) else False
 
+    def refusing(self, record: Mapping[str, object], unknown: frozenset[Path]) -> tuple[Path, ...]:
+        """Of a record that does not match: the paths of each pattern that refuse it by themselves, all of a pattern's
+        where only together they do. What is `unknown` refuses nothing."""
+        found: dict[Path, None] = {}
+        for branch in self.branches:
+            known = [field for field in branch if _known((field,), unknown)]
+            alone = [field.path for field in known if not matches(((field,),), record)]
+            found |= dict.fromkeys(alone or [field.path for field in known])
+        return tuple(found)
+
     @property
     def paths(self) -> frozenset[Path]:
         """Where a value is asked for: a record without any of them matches nothing."""

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from restrike.errors import UsageError
+from restrike.model.clocks import MOST_APART_S
+from restrike.model.times import iso
 
 DRAINED = 10**40
 """A place behind every sequence number: the shard is closed, and all of its records are dealt with."""
@@ -71,3 +73,23 @@ def moment(flag: str, text: str, now: datetime) -> float:
             f"{flag} {text!r} has no time zone", f"Write {found.isoformat()}Z for UTC, or an offset such as +02:00."
         )
     return found.astimezone(UTC).timestamp()
+
+
+def asked_window(since: str | None, until: str | None, last: str | None, now: datetime) -> Window:
+    """The window of `--since`, `--until` and `--last`, with relative times reckoned from `now`."""
+    if last is not None:
+        if since or until:
+            raise UsageError("--last is a window by itself: leave out --since and --until")
+        length_s = duration("--last", last)
+        if length_s <= 0:
+            raise UsageError(f"--last {last} is no time at all", "Write 90m, 6h or 1d.")
+        return Window(now.timestamp() - length_s, None)
+    since_s = None if since is None else moment("--since", since, now)
+    until_s = None if until is None else moment("--until", until, now)
+    if since_s is not None and since_s > now.timestamp() + MOST_APART_S:
+        raise UsageError(
+            f"--since {since} is still to come", f"Give a time that is past: the clock says {iso(now.timestamp())}."
+        )
+    if since_s is not None and until_s is not None and until_s <= since_s:
+        raise UsageError(f"--until {until} is not after --since {since}")
+    return Window(since_s, until_s)

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from restrike.errors import SourceLacks, UsageError
-from restrike.model.clocks import MOST_APART_S
 from restrike.model.flags import Flag
 from restrike.model.numbers import counted
-from restrike.model.times import iso
-from restrike.model.window import Window, duration, moment
+from restrike.model.window import Window, asked_window
 
 if TYPE_CHECKING:
     from restrike.model.pattern import Criteria
@@ -53,23 +51,7 @@ class FilterRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def window_of(request: FilterRequest, now: datetime) -> Window:
     """The window, with relative times reckoned from `now`."""
-    if request.last is not None:
-        if request.since or request.until:
-            raise UsageError("--last is a window by itself: leave out --since and --until")
-        length_s = duration("--last", request.last)
-        if length_s <= 0:
-            raise UsageError(f"--last {request.last} is no time at all", "Write 90m, 6h or 1d.")
-        return Window(now.timestamp() - length_s, None)
-    since = None if request.since is None else moment("--since", request.since, now)
-    until = None if request.until is None else moment("--until", request.until, now)
-    if since is not None and since > now.timestamp() + MOST_APART_S:
-        raise UsageError(
-            f"--since {request.since} is still to come",
-            f"Give a time that is past: the clock says {iso(now.timestamp())}.",
-        )
-    if since is not None and until is not None and until <= since:
-        raise UsageError(f"--until {request.until} is not after --since {request.since}")
-    return Window(since, until)
+    return asked_window(request.since, request.until, request.last, now)
 
 
 def has_window(request: FilterRequest) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -87,19 +88,27 @@ class Store:
 
     def objects(self, folder: str) -> list[Object]:
         """The objects of a folder, and of those in it, by path; none where there is no such folder."""
+        return sorted(self.some_objects(folder), key=lambda each: each.path)
+
+    def some_objects(self, folder: str, most: int | None = None) -> list[Object]:
+        """The same in the order in which they are listed, and no more than so many."""
         import obstore
 
+        def listed() -> list[Any]:
+            return list(
+                itertools.islice(itertools.chain.from_iterable(obstore.list(self._store, folder or None)), most)
+            )
+
         try:
-            found = self._done(lambda: [each for page in obstore.list(self._store, folder or None) for each in page])
+            found = self._done(listed)
         except FileNotFoundError:
             return []
         except Exception as error:
             raise self._problem(error, f"cannot list {self.uri}/{folder}") from None
-        listed = [
+        return [
             Object(str(each["path"]), int(each["size"]), str(each["e_tag"]), each["last_modified"].timestamp())
             for each in found
         ]
-        return sorted(listed, key=lambda each: each.path)
 
     def folders(self, folder: str) -> list[str]:
         """The paths of the folders in it, sorted."""

@@ -18,9 +18,9 @@ from restrike.model.selection import KeyList, KeyQuery, Scan, Selection
 from restrike.model.table import TableInfo
 from restrike.running.flags import PLAN_TIMEOUT_S
 from restrike.selecting.count import Count
-from restrike.touching.beside import in_time
 from restrike.touching.pace import PaceOptions
 from restrike.touching.request import TouchRequest
+from restrike.wiring.beside import in_time
 
 
 class Reckoned(msgspec.Struct, frozen=True):

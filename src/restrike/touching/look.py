@@ -14,19 +14,19 @@ from restrike.aws.wire import Wire
 from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model.plan import Items, PlanWarning, TouchPlanData
 from restrike.model.selection import KeyList, Selection, projected, strands
-from restrike.model.table import Consistency, TableInfo, canonical_key
+from restrike.model.table import MARKER, Consistency, TableInfo, canonical_key
 from restrike.model.text import printable
 from restrike.running.flags import PLAN_TIMEOUT_S
 from restrike.selecting.count import count
 from restrike.selecting.keyfile import KeyFile
 from restrike.selecting.pages import pages
 from restrike.touching import conflicts
-from restrike.touching.audience import Audience, Destinations, audience_of
-from restrike.touching.consumers import Consumers, Item, consumers_of, touched_records
 from restrike.touching.estimate import Reckoning
 from restrike.touching.proof import without_proof
-from restrike.touching.request import MARKER, TouchRequest, command_line
+from restrike.touching.request import TouchRequest, command_line
 from restrike.touching.run import verb_writing
+from restrike.wiring.audience import Audience, Destinations, audience_of
+from restrike.wiring.consumers import Consumers, Item, consumers_of, touched_records
 
 SAMPLE_ITEMS = 100
 SAMPLE_STRANDS = 10

@@ -10,10 +10,10 @@ import msgspec
 from restrike.aws.dynamodb import StatementAnswer, StatementError, quoted
 from restrike.aws.wire import Wire
 from restrike.model.report import Counts
-from restrike.model.table import TableInfo
+from restrike.model.table import MARKER, TableInfo
 from restrike.selecting.read import Unit
 from restrike.touching.book import Book
-from restrike.touching.request import MARKER, Api
+from restrike.touching.request import Api
 from restrike.touching.tables import UNKNOWN_CODE
 from restrike.touching.write import (
     ALREADY,

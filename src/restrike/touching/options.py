@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from restrike.model.table import MARKER
 from restrike.touching.pace import PaceOptions
-from restrike.touching.request import MARKER, Api
+from restrike.touching.request import Api
 
 
 class Options(msgspec.Struct, frozen=True):

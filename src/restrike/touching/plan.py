@@ -27,7 +27,6 @@ from restrike.running.run import Entry, Run, check_name, default_name
 from restrike.running.spool import Spool, SpooledPlan, keep
 from restrike.running.stop import Stop, run_to_end
 from restrike.selecting.resolve import resolve
-from restrike.touching.audience import Destinations, destinations_of
 from restrike.touching.conflicts import as_it_must_be_given, check_accepted, check_of_use, danger, resume_words
 from restrike.touching.engine import Touch
 from restrike.touching.look import Look
@@ -45,6 +44,7 @@ from restrike.touching.standing import (
     list_lost,
     place_of,
 )
+from restrike.wiring.audience import Destinations, destinations_of
 
 
 class TouchPlan(SpooledPlan[TouchPlanData]):

@@ -12,7 +12,7 @@ from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, refuse_below, words
 from restrike.model.prices import given_prices
-from restrike.model.table import MARKER as MARKER
+from restrike.model.table import MARKER
 from restrike.running.flags import (
     ACCEPT_REPLICATION_CONFLICTS,
     EXPECT_ACCOUNT,

@@ -21,7 +21,8 @@ def stderr() -> Console:
     from restrike.cli.render.console import Heedless
 
     # Not a terminal: no wrapping, so that lines can be searched.
-    return Heedless(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return Heedless(stderr=True, highlight=False, width=None if on_terminal else 160)
 
 
 class Rows:

@@ -7,17 +7,23 @@ import errno
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from restrike.model.text import printable
 
 
+def on_stdout() -> TextIO:
+    """stdout; OSError where it was closed by who started us."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return sys.stdout
+
+
 def put(data: str | bytes) -> None:
     """A line of data on stdout; OSError where it cannot be written."""
-    if sys.stdout is None:  # closed by who started us
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    on_stdout()
     click.echo(data)
 
 
@@ -39,4 +45,4 @@ def writes_unicode(stream: Any) -> bool:
 
 def is_live(stream: Any) -> bool:
     """Whether a line there can be written anew: a terminal, and not a dumb one."""
-    return bool(stream.isatty()) and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return stream is not None and bool(stream.isatty()) and os.environ.get("TERM", "") not in ("", "dumb", "unknown")

@@ -11,7 +11,6 @@ import msgspec
 from restrike.aws import sqs
 from restrike.aws.session import Aws
 from restrike.aws.sqs import Queue
-from restrike.aws.streams import RETENTION_S
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.plan import Planned, PlanWarning, QueuePlanData
 from restrike.model.report import RedriveReport, RescueReport
@@ -24,6 +23,7 @@ from restrike.running.ledger import Ledger, ledger_path
 from restrike.running.run import check_name, default_name
 from restrike.running.spool import Spool
 from restrike.running.stop import Stop
+from restrike.wiring.undelivered import expires_in_s, queue_to_redrive
 
 
 class _Policy(msgspec.Struct):
@@ -125,7 +125,7 @@ def plan(request: RedriveRequest, text: str) -> QueuePlan:
     name = default_name("redrive", text.rpartition("/")[2].rpartition(":")[2]) if asked.run is None else asked.run
     check_name(name)
     aws = Aws(asked.aws)
-    queue = queues.look(aws, text)
+    queue = queue_to_redrive(aws, text)
     policy = msgspec.json.decode(queue.attributes.get("RedrivePolicy", "{}"), type=_Policy)
     oldest_s, retention_s = sqs.oldest_age_s(aws, queue), queue.number("MessageRetentionPeriod")
     warnings = []
@@ -146,7 +146,7 @@ def plan(request: RedriveRequest, text: str) -> QueuePlan:
         in_flight=queue.number("ApproximateNumberOfMessagesNotVisible"),
         retention_s=retention_s,
         oldest_s=oldest_s,
-        expires_in_s=None if oldest_s is None else max(0.0, min(retention_s or RETENTION_S, RETENTION_S) - oldest_s),
+        expires_in_s=expires_in_s(oldest_s, retention_s),
         moves_after=int(policy.max_receives) or None,
         moves_to=policy.target,
         most=queues.MAX_MESSAGES,

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import msgspec
 
-from restrike.aws import lambda_, sqs
+from restrike.aws import sqs
 from restrike.aws.session import Aws
 from restrike.aws.sqs import Queue
-from restrike.errors import AwsError, RestrikeError, UsageError
+from restrike.errors import AwsError, RestrikeError
 from restrike.running.spool import written
 
 RECEIVED = "received.jsonl"
@@ -34,7 +34,6 @@ MAX_BYTES = 50_000_000  # as it lies in the file, which is read whole
 VISIBILITY_S = 600
 EMPTY_RECEIVES = 3  # in a row: then the queue has no more to give
 WAIT_S = 1
-_FORMS = ("sqs://", "arn:aws:sqs:", "https://sqs.")
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -44,33 +43,6 @@ class Line(msgspec.Struct, frozen=True):
     handle: str = msgspec.field(name="ReceiptHandle")
     body: str = msgspec.field(name="Body")
     received_s: float = msgspec.field(name="ReceivedAt")
-
-
-def named(failures: str) -> str | None:
-    """The name, URL or ARN of the queue that FAILURES is; None where it is none."""
-    text = failures.removeprefix("failures:")
-    if not text.startswith(_FORMS):
-        return None
-    return text.removeprefix("sqs://")
-
-
-def look(aws: Aws, text: str) -> Queue:
-    """The queue. UsageError where it must not be redriven: a FIFO queue, or one that somebody else works off."""
-    queue = sqs.queue_of(aws, text)
-    if queue.fifo:
-        raise UsageError(f"{text} is a FIFO queue: no mapping reports to one", "Name the on-failure destination.")
-    if aws.may_ask("lambda") and queue.arn:
-        live = [
-            str(each.get("FunctionArn"))
-            for each in lambda_.event_source_mappings(aws, queue.arn)
-            if each.get("State") not in ("Disabled", "Deleting")
-        ]
-        if live:
-            raise UsageError(
-                f"{text} has a mapping of its own: {', '.join(live)} gets its messages, too",
-                "Disable that mapping first, and wait until it says Disabled.",
-            )
-    return queue
 
 
 def take_in(aws: Aws, queue: Queue, path: Path) -> int:

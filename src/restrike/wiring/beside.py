@@ -1,4 +1,5 @@
-"""A question to a service that a plan can do without: asked in a thread, and for no longer than the plan waits."""
+"""A question to a service that one can do without: asked in a thread, for no longer than one waits, and what it did
+not tell is said."""
 
 from __future__ import annotations
 
@@ -9,7 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from restrike.errors import AccessDenied, RestrikeError
+from restrike.model.diagnosis import Unseen
+
 T = TypeVar("T")
+
+NOT_ASKED = "not asked: DynamoDB is at "
+"""Why nothing is known where a table of this machine must not lead to a question elsewhere; its endpoint follows."""
 
 
 async def in_time(look: Callable[[], T], timeout_s: float) -> T:
@@ -34,3 +41,16 @@ async def in_time(look: Callable[[], T], timeout_s: float) -> T:
 
     threading.Thread(target=looking, daemon=True).start()
     return await asyncio.wait_for(found, timeout_s)
+
+
+def missed(what: str, permission: str, error: RestrikeError) -> Unseen:
+    """That it could not be seen; where access was denied, with the permission that it takes."""
+    if isinstance(error, AccessDenied):
+        return Unseen(what, "access denied", permission)
+    return Unseen(what, error.message)
+
+
+def sentence(unseen: Unseen) -> str:
+    """The same in a sentence, without its full stop."""
+    permission = f" ({unseen.permission})" if unseen.permission else ""
+    return f"Could not look for {unseen.what}: {unseen.why}{permission}"

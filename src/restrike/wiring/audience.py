@@ -13,13 +13,14 @@ import msgspec
 
 from restrike.aws import dynamodb, pipelines
 from restrike.aws.session import Aws
-from restrike.errors import AccessDenied, AwsError, UsageError
+from restrike.errors import AwsError, UsageError
 from restrike.model import cost
+from restrike.model.diagnosis import Unseen
 from restrike.model.numbers import counted
 from restrike.model.plan import Consumer, PlanWarning
 from restrike.model.table import TableInfo
-from restrike.touching.beside import in_time
-from restrike.touching.consumers import what_filters_pass
+from restrike.wiring.beside import NOT_ASKED, in_time, missed, sentence
+from restrike.wiring.consumers import what_filters_pass
 
 UNKNOWN_OPERATION = "UnknownOperationException"
 """What DynamoDB Local says: where nobody knows of destinations there are none."""
@@ -27,18 +28,23 @@ MAX_EXAMINED = 50
 """Pipes and pipelines that are looked into, one call each."""
 _RECEIVING = ("ACTIVE", "UPDATING")
 _RUNNING = ("RUNNING", "STARTING", "UPDATING", "CREATING", "ACTIVE")
-_AT_REST = ("STOPPED", "CREATE_FAILED", "START_FAILED", "DELETING", "DELETED")
+AT_REST = ("STOPPED", "CREATE_FAILED", "START_FAILED", "DELETING", "DELETED")
 """In any other state, as STOPPING or UPDATE_FAILED, a pipe or pipeline may still run, and read."""
 
 
 class Audience(msgspec.Struct, frozen=True):
     """Those that are known, what could not be seen (a sentence each), how many of them may read the table's stream, and
-    what to know before one goes on."""
+    what to know before one goes on.
+
+    `unseen` is what could not be seen once more, in its parts. `pipes`: as DescribePipe told, by their names.
+    """
 
     known: tuple[Consumer, ...] = ()
     notes: tuple[str, ...] = ()
     readers: int = 0
     warnings: tuple[PlanWarning, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    pipes: dict[str, dict[str, Any]] = {}
 
 
 class Destinations(msgspec.Struct, frozen=True):
@@ -46,6 +52,7 @@ class Destinations(msgspec.Struct, frozen=True):
 
     known: tuple[Consumer, ...] = ()
     unknown: str = ""
+    unseen: tuple[Unseen, ...] = ()
 
     @property
     def receiving(self) -> int:
@@ -71,9 +78,8 @@ def destinations_of(aws: Aws, table: TableInfo) -> Destinations:
     except AwsError as error:
         if error.code == UNKNOWN_OPERATION:
             return Destinations()
-        return Destinations(
-            unknown=_why_not("Kinesis destinations", "dynamodb:DescribeKinesisStreamingDestination", error)
-        )
+        unseen = missed("Kinesis destinations", "dynamodb:DescribeKinesisStreamingDestination", error)
+        return Destinations(unknown=sentence(unseen), unseen=(unseen,))
     return Destinations(
         tuple(Consumer(f"{arn.rpartition('/')[2]} ({arn})", "kinesis", state, *_gets(state)) for arn, state in found)
     )
@@ -100,6 +106,7 @@ async def audience_of(
     }
     unasked = [name for name, (service, _) in looks.items() if not aws.may_ask(service)]
     notes: list[str] = []
+    unseen = [Unseen(name, NOT_ASKED + endpoint) for name in unasked]
     if unasked:
         were = "was" if len(unasked) == 1 else "were"
         notes.append(f"{' and '.join(unasked)} {were} not asked: DynamoDB is at {endpoint}.")
@@ -109,15 +116,18 @@ async def audience_of(
             continue
         if not pipelines.is_known_here(aws, service):
             notes.append(f"{name} was not asked: it is not known to be in {aws.region}.")
+            unseen.append(Unseen(name, f"not asked: it is not known to be in {aws.region}"))
             continue
         aws.client(service)  # made in this thread: botocore makes none in several at once
         asking.append(_in_time(name, look, timeout_s))
-    found = [Audience(notes=tuple(notes)), *await asyncio.gather(*asking)]
+    found = [Audience(notes=tuple(notes), unseen=tuple(unseen)), *await asyncio.gather(*asking)]
     return Audience(
         tuple(consumer for each in found for consumer in each.known),
         tuple(note for each in found for note in each.notes),
         sum(each.readers for each in found),
         tuple(warning for each in found for warning in each.warnings),
+        tuple(each for one in found for each in one.unseen),
+        {name: pipe for each in found for name, pipe in each.pipes.items()},
     )
 
 
@@ -125,34 +135,37 @@ def _pipes(aws: Aws, stream_arn: str, touched: Sequence[Mapping[str, Any]]) -> A
     try:
         listed = pipelines.pipes(aws, stream_arn)
     except (AwsError, UsageError) as error:
-        return Audience(notes=(f"{_why_not('EventBridge Pipes', 'pipes:ListPipes', error)}.",))
+        return _nobody("EventBridge Pipes", "pipes:ListPipes", error)
     known: list[Consumer] = []
     warnings: list[PlanWarning] = []
-    unseen = ""
+    unseen: tuple[Unseen, ...] = ()
+    described: dict[str, dict[str, Any]] = {}
     for number, pipe in enumerate(listed):
         name, state = str(pipe.get("Name", "?")), str(pipe.get("CurrentState", "unknown"))
         fires: bool | None = None
         why = "its filter was not looked at"
         if not unseen and number < MAX_EXAMINED:
             try:
-                fires, why = what_filters_pass(pipelines.pipe_filters(aws, name), touched)
+                described[name] = pipelines.describe_pipe(aws, name)
+                fires, why = what_filters_pass(pipelines.filters_of(described[name]), touched)
             except (AwsError, UsageError) as error:
-                unseen = f"{_why_not('filters of EventBridge Pipes', 'pipes:DescribePipe', error)}."
+                unseen = (missed("filters of EventBridge Pipes", "pipes:DescribePipe", error),)
         if fires is False:
             text = f"the pipe {name} takes no MODIFY records of these items: touch cannot fire it again."
             warnings.append(PlanWarning("consumer-not-fired", text))
         else:
             fires, why = _running("pipe", state) or (fires, why)
         known.append(Consumer(name, "pipe", state, fires, why))
-    readers = sum(each.state not in _AT_REST for each in known)
-    return Audience(tuple(known), (unseen,) if unseen else (), readers, tuple(warnings))
+    readers = sum(each.state not in AT_REST for each in known)
+    notes = tuple(f"{sentence(each)}." for each in unseen)
+    return Audience(tuple(known), notes, readers, tuple(warnings), unseen, described)
 
 
 def _running(what: str, state: str) -> tuple[bool | None, str] | None:
     """What one that does not run will see; None of one that runs."""
     if state in _RUNNING:
         return None
-    if state in _AT_REST:
+    if state in AT_REST:
         return False, f"this {what} is {state}: it sees the records when it runs again within 24 h"
     return None, f"this {what} is {state}, and may still run"
 
@@ -161,20 +174,23 @@ def _ingestion(aws: Aws, table: TableInfo) -> Audience:
     try:
         listed = pipelines.ingestion_pipelines(aws)
     except (AwsError, UsageError) as error:
-        return Audience(notes=(f"{_why_not('OpenSearch Ingestion', 'osis:ListPipelines', error)}.",))
+        return _nobody("OpenSearch Ingestion", "osis:ListPipelines", error)
     known: list[Consumer] = []
     notes: tuple[str, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
     readers = 0
     for number, pipeline in enumerate(listed):
         name, state = str(pipeline.get("PipelineName", "?")), str(pipeline.get("Status", "unknown"))
-        unread = f"{counted(len(listed) - number, 'pipeline')} of OpenSearch Ingestion may read it, too"
+        rest = f"{counted(len(listed) - number, 'pipeline')} of OpenSearch Ingestion"
         if number == MAX_EXAMINED:
-            notes = (f"{unread}: {MAX_EXAMINED} were looked into.",)
+            notes = (f"{rest} may read it, too: {MAX_EXAMINED} were looked into.",)
+            unseen = (Unseen(f"what {rest} read", f"{MAX_EXAMINED} were looked into"),)
             break
         try:
             configuration = pipelines.ingestion_configuration(aws, name)
         except (AwsError, UsageError) as error:
-            notes = (f"{unread}. {_why_not('what they read', 'osis:GetPipeline', error)}.",)
+            notes = (f"{rest} may read it, too. {sentence(missed('what they read', 'osis:GetPipeline', error))}.",)
+            unseen = (missed(f"what {rest} read", "osis:GetPipeline", error),)
             break
         if not pipelines.names_table(configuration, table.arn):
             continue
@@ -184,18 +200,19 @@ def _ingestion(aws: Aws, table: TableInfo) -> Audience:
             fires, why = False, "its configuration names the table, and no stream: it loads an export"
         else:
             fires, why = _running("pipeline", state) or (fires, why)
-            readers += state not in _AT_REST
+            readers += state not in AT_REST
         known.append(Consumer(name, "ingestion", state, fires, why))
-    return Audience(tuple(known), notes, readers)
+    return Audience(tuple(known), notes, readers, unseen=unseen)
 
 
-def _why_not(what: str, permission: str, error: AwsError | UsageError) -> str:
-    why = f"access denied ({permission})" if isinstance(error, AccessDenied) else error.message
-    return f"Could not look for {what}: {why}"
+def _nobody(what: str, permission: str, error: AwsError | UsageError) -> Audience:
+    unseen = missed(what, permission, error)
+    return Audience(notes=(f"{sentence(unseen)}.",), unseen=(unseen,))
 
 
 async def _in_time(name: str, look: Callable[[], Audience], timeout_s: float) -> Audience:
     try:
         return await in_time(look, timeout_s)
     except TimeoutError:
-        return Audience(notes=(f"{name} did not answer within {timeout_s:g} s.",))
+        why = f"did not answer within {timeout_s:g} s"
+        return Audience(notes=(f"{name} {why}.",), unseen=(Unseen(name, f"it {why}"),))

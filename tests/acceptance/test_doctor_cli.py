@@ -1,0 +1,128 @@
+"""`restrike doctor` as its user runs it, on a DynamoDB Local, beside a Lambda of the tests'."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import restrike
+from tests.acceptance.command import restrike as command
+from tests.acceptance.command import shell
+from tests.integration import tables
+from tests.integration.tables import Index, Table
+from tests.servers.invoked import Invoked, invoked
+
+FUNCTION = "arn:aws:lambda:ddblocal:000000000000:function:bookkeeper"
+"""Of the table's own Region, which DynamoDB Local calls so."""
+DAYS = ("2026-11-23", "2026-11-24", "2026-11-25")
+
+
+@pytest.fixture(scope="module")
+def orders(dynamodb_local: str) -> Table:
+    return tables.create(
+        dynamodb_local,
+        ("pk", "S"),
+        ("sk", "N"),
+        indexes=[Index("by_day", ("day", "S"))],
+        items=[{"pk": f"p{n % 7}", "sk": n, "day": DAYS[n % 3]} for n in range(30)],
+    )
+
+
+@pytest.fixture(autouse=True)
+def consumer(orders: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoked]:
+    monkeypatch.chdir(tmp_path)
+    with invoked() as stub:
+        stub.map(orders.stream_arn, FUNCTION, State="Enabled", BatchSize=100)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", orders.endpoint_url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
+        yield stub
+
+
+def found(orders: Table, *words: str) -> dict[str, Any]:
+    answer = command("doctor", orders.name, *words, "--json")
+    assert (answer.code, answer.stderr) == (0, ""), answer
+    told = answer.json["doctor"]
+    assert isinstance(told, dict)
+    return told
+
+
+def test_it_says_who_reads_the_table_and_what_is_open(orders: Table, tmp_path: Path) -> None:
+    told = found(orders)
+    assert told["table"] == orders.name
+    assert [each["function"] for each in told["seen"]["consumers"]] == ["bookkeeper"]
+    assert told["seen"]["streams"][0]["arn"] == orders.stream_arn
+    assert {loss["certainty"] for loss in told["losses"]} == {"not visible"}
+    assert {"replay", "touch"} <= {way["verb"] for way in told["ways"]}
+    assert any(index["name"] == "by_day" and index["role"] == "partition" for index in told["seen"]["indexes"])
+
+
+def test_people_see_the_same_and_can_paste_each_command(orders: Table) -> None:
+    told = found(orders)
+    answer = command("doctor", orders.name, COLUMNS="80")
+    assert (answer.code, answer.stderr) == (0, ""), answer
+    lines = [line.strip() for line in answer.stdout.splitlines()]
+    assert lines[0].startswith(orders.name)
+    assert any("bookkeeper" in line and "Enabled" in line for line in lines)
+    for way in told["ways"]:
+        assert way["command"] in lines
+    assert "\x1b" not in answer.stdout
+
+
+def test_each_command_prints_a_plan_as_it_stands(orders: Table) -> None:
+    told = found(orders, "--last", "1h")
+    ready = [way["command"] for way in told["ways"] if not way["fill"]]
+    assert len(ready) >= 2
+    for line in ready:
+        words = shlex.split(line)
+        assert words[0] == "restrike"
+        assert "--execute" not in words
+        answer = command(*words[1:])
+        assert answer.code == 0, (line, answer)
+        assert "To do it:" in answer.stdout, line
+
+
+def test_looking_writes_nothing(orders: Table, consumer: Invoked, tmp_path: Path) -> None:
+    before, records = sorted(tmp_path.rglob("*")), len(orders.records())
+    found(orders)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert len(orders.records()) == records
+    assert consumer.got == []
+
+
+@pytest.mark.parametrize(
+    ("to", "code", "says"),
+    [
+        (">&-", 1, "cannot write the output: Bad file descriptor"),
+        ("> /dev/full", 1, "cannot write the output: No space left on device"),
+        ("2>&-", 0, ""),
+        ("| head -1", 0, ""),
+    ],
+)
+def test_it_ends_in_order_wherever_its_words_go(orders: Table, to: str, code: int, says: str) -> None:
+    pipe = f"{{ restrike doctor {orders.name}; echo $? > code; }} {to}"
+    answer = shell(pipe if "|" in to else f"restrike doctor {orders.name} {to}; echo $? > code")
+    assert Path("code").read_text() == f"{code}\n", answer
+    assert says in answer.stderr
+    assert "This is a bug" not in answer.stderr
+
+
+def test_a_table_that_cannot_be_described_is_3() -> None:
+    answer = command("doctor", "nobodys")
+    assert (answer.code, answer.stdout) == (3, ""), answer
+    assert "there is no table nobodys in us-east-1" in answer.stderr
+
+
+def test_from_python_in_a_notebook_too(orders: Table) -> None:
+    async def cell() -> restrike.Diagnosis:
+        return restrike.doctor(orders.name, last="1h", consumer="bookkeeper")
+
+    told = asyncio.run(cell())
+    assert told.seen.table.name == orders.name
+    assert {way.consumer for way in told.ways if way.verb == "replay"} == {"bookkeeper"}
+    assert "AWS_ENDPOINT_URL_LAMBDA" in os.environ
