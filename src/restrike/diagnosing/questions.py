@@ -83,7 +83,7 @@ class Questions:
         try:
             return await asyncio.wait_for(found, limit_s)
         except TimeoutError:
-            self.note(Unseen(what, f"no answer within {limit_s:.2g} s"))
+            self.note(Unseen(what, f"no answer within {limit_s:.3g} s"))
         except AwsError as error:
             if error.code in UNKNOWN:
                 self.note(Unseen(what, f"what answers there does not know {error.operation}"))

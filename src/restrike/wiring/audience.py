@@ -214,5 +214,5 @@ async def _in_time(name: str, look: Callable[[], Audience], timeout_s: float) ->
     try:
         return await in_time(look, timeout_s)
     except TimeoutError:
-        why = f"did not answer within {timeout_s:g} s"
+        why = f"did not answer within {timeout_s:.3g} s"
         return Audience(notes=(f"{name} {why}.",), unseen=(Unseen(name, f"it {why}"),))
