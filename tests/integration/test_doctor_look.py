@@ -17,12 +17,16 @@ import msgspec
 import pytest
 
 import restrike
+from restrike.aws import streams
+from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
+from restrike.aws.streams import Shard
 from restrike.diagnosing import questions
 from restrike.diagnosing.look import look
 from restrike.diagnosing.request import DoctorRequest
+from restrike.diagnosing.streams import horizon
 from restrike.errors import AwsError, NotFound, Unreachable, UsageError
-from restrike.model.diagnosis import ConsumerSeen, Seen, Unseen
+from restrike.model.diagnosis import ConsumerSeen, Horizon, Seen, Unseen
 from restrike.model.times import iso
 from tests.exported import BEGINS_S, change, export
 from tests.integration import tables
@@ -35,6 +39,7 @@ from tests.servers.oddities import answering
 from tests.servers.relay import HERE, THERE, Relay, relay
 from tests.servers.retold import global_table, kinesis
 from tests.servers.wired import wired
+from tests.servers.witness import Answer, Asked, witness
 
 NOW_S = time.time()
 DAYS = [f"2026-11-{1 + n:02d}" for n in range(20)]
@@ -269,9 +274,40 @@ def test_two_readers_leave_the_horizon_unread(orders: Table, proxy: Proxy, monke
     assert proxy.count("GetRecords") == 0
 
 
-def test_a_shard_is_asked_once_and_no_more_than_sixteen(orders: Table, proxy: Proxy) -> None:
-    seen(orders, proxy)
-    assert proxy.count("GetRecords") == 1
+class Shards:
+    """Of a stream that a stub has: shard `n` has its oldest record at 1,000,000 + n, the first one none."""
+
+    def __init__(self, number: int) -> None:
+        self.every = {f"shardId-{n:020d}": Shard(f"shardId-{n:020d}") for n in range(number)}
+        self.every["child"] = Shard("child", parent_shard_id=next(iter(self.every)))
+        self.read: list[str] = []
+
+    def __call__(self, asked: Asked) -> Answer:
+        body = json.loads(asked.body)
+        if "ShardId" in body:
+            return Answer(body=json.dumps({"ShardIterator": body["ShardId"]}).encode())
+        shard = body["ShardIterator"]
+        assert body["Limit"] == 1
+        self.read.append(shard)
+        number = list(self.every).index(shard)
+        record = {"dynamodb": {"ApproximateCreationDateTime": 1_000_000 + number}}
+        records = [record] if number else []
+        return Answer(body=json.dumps({"Records": records, "NextShardIterator": "more"}).encode())
+
+
+def test_each_of_the_oldest_shards_is_asked_once_and_no_more_than_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = Shards(20)
+
+    async def found(url: str) -> Horizon:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+        aws = Aws()
+        async with streams.connect(aws, connections=4) as wire:
+            return await horizon(questions.Questions(aws, 600), wire, "arn", shards.every, 1)
+
+    with witness(shards) as stub:
+        told = asyncio.run(found(stub.url))
+    assert sorted(shards.read) == sorted(shards.every)[1:17], "neither a child, nor the last four"
+    assert told == Horizon(1_000_001.0, "the first record of 15 of the 16 oldest shards of 20")
 
 
 # ── who gets it ──────────────────────────────────────────────────────────────────────────────────────────
