@@ -26,9 +26,16 @@ MOST_COMMITS = 60  # of one run; there are some ten
 
 
 @pytest.fixture(scope="module")
-def filled() -> Iterator[tuple[str, Table, list[Item]]]:
-    with start_owned() as server, table(server.endpoint_url, "commits") as target:
-        yield server.endpoint_url, target, target.fill(ITEMS)
+def engine_url() -> Iterator[str]:
+    with start_owned() as server:
+        yield server.endpoint_url
+
+
+@pytest.fixture
+def filled(engine_url: str) -> Iterator[tuple[str, Table, list[Item]]]:
+    """A table of its own: its whole stream is read after each run, and would hold those of all tests."""
+    with table(engine_url, "commits") as target:
+        yield engine_url, target, target.fill(ITEMS)
 
 
 def fired_since(target: Table, before: Counter[str], run: str, mode: str) -> Counter[str]:
