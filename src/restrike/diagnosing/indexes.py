@@ -22,8 +22,8 @@ FIRST_ENTRIES = 10
 PLACES, ENTRIES_A_PLACE = 20, 5
 """Where it may be read by date, so many entries at so many places all over the index: entries that stand together are
 of one day."""
-COUNTED_ENTRIES = 100
-"""Of a day, at most."""
+COUNTED_ENTRIES = 1_000
+"""Of a day, at most: one page, some 130 read units where entries are large."""
 MOST_PARTITIONS = 10
 SHOWN_SAMPLES = 3
 _FEWER = 0.99
@@ -122,7 +122,8 @@ async def _dated(reading: _Reading, table: TableInfo, seen: IndexSeen, now_s: fl
         sampled=len(entries),
     )
     if role == "partition" and form in ("day", "month"):
-        a_day = await _of_some_days(reading, entries, form)
+        a_day, counted = await _of_some_days(reading, entries, form)
+        seen = msgspec.structs.replace(seen, sampled=max(seen.sampled, counted))
     else:
         entries += await _latest(reading, entries) if role == "sort" else []
         a_day = None
@@ -147,14 +148,16 @@ def _which(
     return None
 
 
-async def _of_some_days(reading: _Reading, entries: Sequence[Sequence[str]], form: Form) -> float | None:
-    """What a day holds, by some days that are counted; None where one of them holds more than is counted."""
+async def _of_some_days(reading: _Reading, entries: Sequence[Sequence[str]], form: Form) -> tuple[float | None, int]:
+    """What a day holds, by some days that are counted (None where one of them holds more than is counted), and how many
+    entries these have together."""
     days = sorted({entry[0] for entry in entries})
     some = list(dict.fromkeys((days[0], days[len(days) // 2], days[-1])))
     counted = await asyncio.gather(*(reading.of_key(day, COUNTED_ENTRIES) for day in some))
+    entries_counted = sum(len(found) for found, _ in counted)
     if not all(ended for _, ended in counted):
-        return None
-    return sum(len(found) for found, _ in counted) / len(some) / (length_s(form) / DAY_S)
+        return None, entries_counted
+    return entries_counted / len(some) / (length_s(form) / DAY_S), entries_counted
 
 
 async def _latest(reading: _Reading, entries: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
