@@ -166,6 +166,9 @@ def test_each_list_is_where_the_rest_comes_from() -> None:
     for verb, package in verbs.PACKAGES.items():
         assert importlib.import_module(f"{package}.run").VERB.name == verb
         assert callable(importlib.import_module(f"{package}.plan").resume)
+        declared = importlib.import_module(f"{package}.permissions")
+        assert callable(declared.needs)
+        assert callable(declared.asked_of)
         assert {f"restrike.cli.{verb}", f"restrike.cli.render.{verb}"} <= set(MODULES)
     for mode in engine.KINDS.values():
         assert part(mode.__module__) == "touching"

@@ -20,6 +20,7 @@ from restrike import targets
 from restrike.aws.session import Aws
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
+from restrike.model.permissions import Scope
 from restrike.model.uri import Uri
 from restrike.replaying.plan import plan as make_plan
 from restrike.replaying.request import ReplayRequest, command_line
@@ -116,10 +117,10 @@ def test_batches_are_taken_also_side_by_side_and_made_durable(uri: Uri) -> None:
     toy_target.KEPT.clear()
 
 
-def test_actions_are_iams(uri: Uri) -> None:
-    actions = kind_of(uri).permissions(uri)
-    assert all(action.startswith("lambda:") for action in actions)
-    assert bool(actions) is (kind_of(uri).function(uri) is not None)
+def test_needs_are_of_the_function(uri: Uri) -> None:
+    needs = kind_of(uri).permissions(uri, {}, Scope())
+    assert all(action.startswith("lambda:") for need in needs for action in need.actions)
+    assert bool(needs) is (kind_of(uri).function(uri) is not None)
 
 
 def test_flags_are_of_one_name_each() -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from restrike.aws.session import Aws
 from restrike.model.flags import Flag
+from restrike.model.permissions import Need, Scope
 from restrike.model.record import Fidelity, Record, read_record
 from restrike.model.uri import Uri
 from restrike.model.window import Gap, Window
@@ -78,7 +79,7 @@ class ToyKind:
     def open(self, uri: Uri, resolved: Resolved, opening: Opening) -> Bricks:
         return Bricks(uri.rest, msgspec.json.decode(resolved.state, type=int))
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
+    def permissions(self, uri: Uri, options: Mapping[str, Any], scope: Scope) -> tuple[Need, ...]:
         return ()
 
 

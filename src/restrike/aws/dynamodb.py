@@ -29,13 +29,18 @@ def connect(aws: Aws, *, connections: int, patience_s: float = math.inf) -> Wire
     return Wire(aws, "dynamodb", TARGET, connections=connections, patience_s=patience_s)
 
 
-def describe_table(aws: Aws, name: str) -> tuple[TableInfo, datetime]:
-    """The table, and the service's own time at the answer (UTC): stream records are stamped by that clock."""
+def check_name(name: str) -> None:
+    """UsageError for what is no name of a table, and no ARN of one."""
     if not NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is no name of a table",
             "A name has 3 to 255 of a-z, A-Z, 0-9, '_', '-' and '.'; the table's ARN will do, too.",
         )
+
+
+def describe_table(aws: Aws, name: str) -> tuple[TableInfo, datetime]:
+    """The table, and the service's own time at the answer (UTC): stream records are stamped by that clock."""
+    check_name(name)
     try:
         answer = ask(aws.client("dynamodb"), "DescribeTable", TableName=name)
     except NotFound:

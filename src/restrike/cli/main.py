@@ -29,6 +29,7 @@ VERBS = {
     "records": "Look at the records of a source.",
     "capture": "Keep a stream beyond 24 hours, in files that anything can read.",
     "export": "Have DynamoDB export a span of time to S3, for a replay.",
+    "iam": "Print the least IAM policy that a verb needs.",
     "archive": "Look at what capture keeps, verify it, and look after it.",
     "runs": "List, show, resume and cancel runs.",
     "local": "Start and stop a DynamoDB Local on this machine.",

@@ -118,6 +118,8 @@ class TableInfo(msgspec.Struct, frozen=True):
     status: str = "ACTIVE"
     id: str = ""
     """Tells it from a later table of its name: TableId, or where an engine has none, when it was made."""
+    key_arn: str | None = None
+    """The KMS key that it is encrypted under, the user's or AWS's for DynamoDB; None where it is DynamoDB's own."""
 
     @property
     def region(self) -> str:
@@ -211,6 +213,7 @@ def table_info(description: Mapping[str, Any]) -> TableInfo:
         global_version=description.get("GlobalTableVersion"),
         status=description.get("TableStatus", "ACTIVE"),
         id=_id(description),
+        key_arn=description.get("SSEDescription", {}).get("KMSMasterKeyArn"),
     )
 
 

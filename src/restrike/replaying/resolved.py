@@ -13,6 +13,7 @@ import msgspec
 from restrike import sources, targets
 from restrike.aws.settings import AwsSettings
 from restrike.model.flags import given, words
+from restrike.model.permissions import Scope
 from restrike.model.uri import Uri
 from restrike.model.window import Window
 from restrike.replaying import filters
@@ -53,8 +54,10 @@ _FILTERS = tuple(flag for flag in filters.FLAGS if flag.to in ("key", "event", "
 
 def uses_aws(resolved: Resolved) -> bool:
     """Whether it makes a difference where AWS is."""
-    source = sources.kind_of(resolved.source.scheme).permissions(resolved.source)
-    return bool(source or targets.kind_of(resolved.target).permissions(resolved.target))
+    source, target = sources.kind_of(resolved.source.scheme), targets.kind_of(resolved.target)
+    # What was given changes nothing of that: the options of a source are not kept with what was resolved.
+    needs = (*source.permissions(resolved.source, {}, Scope()), *target.permissions(resolved.target, {}, Scope()))
+    return any(not need.without for need in needs)
 
 
 def identity(resolved: Resolved) -> dict[str, str]:

@@ -71,6 +71,22 @@ FLAGS = (
 """The only list of them: the command line, the printed command and Python's keyword arguments follow it."""
 
 
+def ways(request: SelectionRequest) -> list[str]:
+    """The flags that choose items by themselves, of those that were given."""
+    given_ways = {
+        "--keys": request.keys is not None,
+        "--all": request.all,
+        "--partition-key": request.partition_key is not None,
+        "--date": request.date is not None and request.partition_key is None,
+    }
+    return [flag for flag, is_given in given_ways.items() if is_given]
+
+
+def several(chosen: list[str]) -> str:
+    """That more than one of them was given."""
+    return f"{' and '.join(chosen)} are different selections"
+
+
 def is_empty(request: SelectionRequest) -> bool:
     """Whether nothing at all was asked for."""
     return not given(FLAGS, request)

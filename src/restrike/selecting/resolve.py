@@ -33,7 +33,7 @@ from restrike.model.table import (
 from restrike.running.ledger import Ledger
 from restrike.selecting.keyfile import read_keys, spool
 from restrike.selecting.pages import pages
-from restrike.selecting.request import DAYS, SelectionRequest, ways_of
+from restrike.selecting.request import DAYS, SelectionRequest, several, ways, ways_of
 
 MAX_SEGMENTS = 1_000_000  # the service's limit
 STANDARD_INPUT = "-"
@@ -75,19 +75,9 @@ def _check_ways(request: SelectionRequest, table: TableInfo) -> None:
     ):
         if text == "":
             raise UsageError(f"{flag} is empty", "Is the variable that it comes from set?")
-    ways = [
-        flag
-        for flag, is_given in (
-            ("--keys", request.keys is not None),
-            ("--all", request.all),
-            ("--partition-key", request.partition_key is not None),
-            ("--date", request.date is not None and request.partition_key is None),
-        )
-        if is_given
-    ]
-    if len(ways) != 1:
-        what = f"{' and '.join(ways)} are different selections" if ways else "nothing is selected"
-        raise UsageError(what, ways_of(table))
+    chosen = ways(request)
+    if len(chosen) != 1:
+        raise UsageError(several(chosen) if chosen else "nothing is selected", ways_of(table))
     if request.segments is not None and not request.all:
         raise UsageError("--segments goes with --all")
     if request.date is None and (request.date_format is not None or request.tz is not None):

@@ -18,6 +18,7 @@ import msgspec
 
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, given, refuse_strangers
+from restrike.model.permissions import Need, Scope
 from restrike.model.uri import Uri
 from restrike.model.window import Gap, Window
 
@@ -165,8 +166,8 @@ class SourceKind(Protocol):
     def open(self, uri: Uri, resolved: Resolved, opening: Opening) -> Source:
         """The source, not yet entered."""
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
-        """The IAM actions that reading it takes."""
+    def permissions(self, uri: Uri, options: Mapping[str, Any], scope: Scope) -> tuple[Need, ...]:
+        """What opening, looking at and reading it needs of IAM."""
 
 
 def kind_of(scheme: str) -> SourceKind:

@@ -20,6 +20,7 @@ import msgspec
 
 from restrike.errors import UsageError
 from restrike.model.flags import Flag, given, refuse_strangers
+from restrike.model.permissions import Need, Scope
 from restrike.model.prices import Name
 from restrike.model.uri import Uri
 
@@ -142,8 +143,8 @@ class TargetKind(Protocol):
         """The target, not yet entered."""
         ...
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
-        """The IAM actions that look and attempts need."""
+    def permissions(self, uri: Uri, options: Options, scope: Scope) -> tuple[Need, ...]:
+        """What look and attempts need of IAM."""
         return ()
 
     def function(self, uri: Uri) -> FunctionName | None:

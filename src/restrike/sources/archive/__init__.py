@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from restrike.archive import require_packages
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
+from restrike.model.permissions import Need, Scope
 from restrike.model.uri import Uri
 from restrike.sources import Opening, Resolved
 
@@ -62,8 +63,10 @@ class ArchiveKind:
             stood_on=opening.stood_on,
         )
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
-        return ("s3:ListBucket", "s3:GetObject") if uri.rest.startswith("s3://") else ()
+    def permissions(self, uri: Uri, options: Mapping[str, Any], scope: Scope) -> tuple[Need, ...]:
+        from restrike.stores import permissions
+
+        return permissions.reading(scope, uri.rest)
 
 
 KIND = ArchiveKind()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
+from restrike.model.permissions import UNKNOWN, Need, Scope
 from restrike.model.record import Fidelity
 from restrike.model.uri import Uri
 from restrike.sources import Opening, Resolved
@@ -99,8 +100,29 @@ class ExportKind:
             stood_on=opening.stood_on,
         )
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
-        return ("s3:ListBucket", "s3:GetObject") if uri.rest.startswith("s3://") else ()
+    def permissions(self, uri: Uri, options: Mapping[str, Any], scope: Scope) -> tuple[Need, ...]:
+        """Data files lie beside an export's own folder. Which table was exported, only the export says."""
+        from restrike.aws.permissions import describing
+        from restrike.sources.export.finding import ROOT
+        from restrike.stores import permissions
+
+        above, root, _ = f"{uri.rest}/".partition(f"/{ROOT}/")
+        table = scope.table(UNKNOWN)
+        return (
+            *permissions.reading(scope, f"{above}{root}".rstrip("/")),
+            describing(
+                scope,
+                UNKNOWN,
+                sid="ExportedTable",
+                without="what the table's stream shows, and its keys, have to be told: --view-type, --key-attributes",
+            ),
+            Need(
+                "Exported",
+                ("dynamodb:DescribeExport",),
+                (f"{table}/export/*",),
+                without="whether an export was filtered or projected is not known",
+            ),
+        )
 
 
 KIND = ExportKind()

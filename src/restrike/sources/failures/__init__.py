@@ -11,6 +11,7 @@ import msgspec
 from restrike.archive import require_packages
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
+from restrike.model.permissions import UNKNOWN, Need, Scope
 from restrike.model.uri import Uri
 from restrike.sources import Opening, Resolved
 from restrike.sources.failures.state import MESSAGES, RECORDS, State
@@ -100,9 +101,17 @@ class FailureKind:
             allow_gaps=opening.allow_gaps,
         )
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
-        of_streams = ("dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords")
-        return (*of_streams, "s3:ListBucket", "s3:GetObject") if uri.rest.startswith("s3://") else of_streams
+    def permissions(self, uri: Uri, options: Mapping[str, Any], scope: Scope) -> tuple[Need, ...]:
+        """Which streams are pointed into, only the messages say."""
+        from restrike.aws.permissions import reading_stream
+        from restrike.stores import permissions
+
+        archive = str(options.get("archive") or "").removeprefix("archive:")
+        return (
+            reading_stream(scope, UNKNOWN),
+            *permissions.reading(scope, uri.rest, named=True),
+            *permissions.reading(scope, archive),
+        )
 
 
 KIND = FailureKind()

@@ -13,6 +13,7 @@ import msgspec
 
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
+from restrike.model.permissions import Need, Scope
 from restrike.model.uri import STANDARD_INPUT, Uri
 from restrike.sources import Opening, Resolved
 from restrike.sources.jsonl.extent import Extent
@@ -78,7 +79,7 @@ class JsonlKind:
         stood_on = None if opening.stood_on is None or given is None else given.as_parts()
         return JsonlSource(str(opening.folder / SPOOL), named=uri, stood_on=stood_on, again=opening.again)
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
+    def permissions(self, uri: Uri, options: Mapping[str, Any], scope: Scope) -> tuple[Need, ...]:
         return ()
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
+from restrike.model.permissions import Need, Scope
 from restrike.model.table import TABLE_ID, made_anew
 from restrike.model.uri import Uri
 from restrike.sources import Opening, Resolved
@@ -99,14 +100,14 @@ class StreamKind:
             looking=opening.looking,
         )
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
-        return (
-            "dynamodb:DescribeTable",
-            "dynamodb:DescribeStream",
-            "dynamodb:GetShardIterator",
-            "dynamodb:GetRecords",
-            "dynamodb:ListStreams",
-        )
+    def permissions(self, uri: Uri, options: Mapping[str, Any], scope: Scope) -> tuple[Need, ...]:
+        """By its table it is followed over a switch off and on; by its ARN it is that one alone."""
+        from restrike.aws import permissions
+
+        reading = permissions.reading_stream(scope, uri.rest)
+        if stream_region(uri.rest) is not None:
+            return (reading,)
+        return (permissions.describing(scope, uri.rest), permissions.listing_streams(), reading)
 
 
 KIND = StreamKind()

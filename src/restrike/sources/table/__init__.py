@@ -10,6 +10,7 @@ import msgspec
 
 from restrike.errors import UsageError
 from restrike.model.flags import Flag
+from restrike.model.permissions import Need, Scope
 from restrike.model.record import EventName, Fidelity
 from restrike.model.selection import KeyList, Selection, identity_parts
 from restrike.model.table import TABLE_ID, made_anew
@@ -119,8 +120,17 @@ class TableKind:
             stood_on=opening.stood_on,
         )
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
-        return ("dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:Scan", "dynamodb:BatchGetItem")
+    def permissions(self, uri: Uri, options: Mapping[str, Any], scope: Scope) -> tuple[Need, ...]:
+        """Items come by their keys, too: of a run that goes on, and where an index does not hold them whole."""
+        from restrike.aws import permissions
+        from restrike.selecting.permissions import reading
+
+        chosen = SelectionRequest(**{name: value for name, value in options.items() if name in _SELECTING})
+        return (
+            permissions.describing(scope, uri.rest),
+            permissions.items(scope, uri.rest),
+            *reading(scope, uri.rest, chosen),
+        )
 
 
 KIND = TableKind()

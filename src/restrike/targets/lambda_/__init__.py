@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restrike.errors import AccessDenied, AwsError, UsageError
+from restrike.model.permissions import Need, Scope
 from restrike.model.uri import Uri
 from restrike.targets import Opening, Options, TargetInfo, TargetKind
 
@@ -53,15 +54,10 @@ class LambdaKind(TargetKind):
 
         return LambdaTarget(opening.aws, self.function(uri), run=opening.run, lanes=opening.lanes)
 
-    def permissions(self, uri: Uri) -> tuple[str, ...]:
-        return (
-            "lambda:InvokeFunction",
-            "lambda:GetFunctionConfiguration",
-            "lambda:GetFunctionConcurrency",
-            "lambda:GetAccountSettings",
-            "lambda:ListEventSourceMappings",
-            "lambda:GetEventSourceMapping",
-        )
+    def permissions(self, uri: Uri, options: Options, scope: Scope) -> tuple[Need, ...]:
+        from restrike.aws.permissions import invoking
+
+        return invoking(scope, self.function(uri))
 
     def function(self, uri: Uri) -> FunctionName:
         from restrike.aws.lambda_ import function_name

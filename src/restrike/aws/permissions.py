@@ -1,0 +1,82 @@
+"""What the calls of this package need of IAM, each told once for all who make them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from restrike.model.permissions import Kept, Need, Scope
+
+if TYPE_CHECKING:
+    from restrike.aws.lambda_ import FunctionName
+
+READING_A_STREAM = ("dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords")
+
+
+def describing(scope: Scope, table: str, *, without: str = "", sid: str = "Table") -> Need:
+    return Need(sid, ("dynamodb:DescribeTable",), (scope.table(table),), without=without)
+
+
+def items(scope: Scope, table: str) -> Need:
+    """Reading items by their keys."""
+    return Need("Table", ("dynamodb:BatchGetItem",), (scope.table(table),), kept=Kept("table", table))
+
+
+def reading_stream(scope: Scope, table: str, *, without: str = "", sid: str = "Stream") -> Need:
+    """Of a table's streams, or of the one whose ARN that is."""
+    return Need(sid, READING_A_STREAM, (scope.streams(table),), without=without, kept=Kept("table", table))
+
+
+def listing_streams() -> Need:
+    return Need("ListStreams", ("dynamodb:ListStreams",))
+
+
+def listing_mappings(*, without: str = "") -> Need:
+    return Need("Mappings", ("lambda:ListEventSourceMappings",), without=without)
+
+
+def reading_filters(scope: Scope, table: str, *, without: str) -> Need:
+    """The filters that the list of mappings leaves out, which are under a key of the user's."""
+    mappings = scope.arn("lambda", "event-source-mapping:*")
+    return Need("Filters", ("lambda:GetEventSourceMapping",), (mappings,), without=without, kept=Kept("filters", table))
+
+
+def invoking(scope: Scope, function: FunctionName | None, *, any_qualifier: bool = False) -> tuple[Need, ...]:
+    """Invoking the function, and what says how: by the qualifier that it has and no other, or by any. None: of any
+    function."""
+    unqualified = function_arn(scope, None if function is None else function.qualified(""))
+    invoked: tuple[str, ...] = (function_arn(scope, function),)
+    if any_qualifier and function is not None:
+        invoked = (unqualified, f"{unqualified}:*")
+    # Whether the settings of an alias are judged by its ARN or by the function's is told nowhere.
+    either = tuple(dict.fromkeys((*invoked, unqualified)))
+    return (
+        Need("Invoke", ("lambda:InvokeFunction",), invoked),
+        Need(
+            "FunctionSettings",
+            ("lambda:GetFunctionConfiguration",),
+            either,
+            without="how long the function may take is not known, and each attempt is waited for as long as Lambda's "
+            "longest",
+        ),
+        Need(
+            "Concurrency",
+            ("lambda:GetFunctionConcurrency",),
+            (unqualified,),
+            without="more lanes than the function may have at once are not warned of",
+        ),
+        Need(
+            "AccountConcurrency",
+            ("lambda:GetAccountSettings",),
+            without="more lanes than the account may have at once are not warned of",
+        ),
+    )
+
+
+def function_arn(scope: Scope, function: FunctionName | None) -> str:
+    """Of a function as somebody names it; a partial name is one of this Region and account. None: all of them."""
+    if function is None:
+        return scope.arn("lambda", "function:*")
+    whose = scope.of(str(function)) if function.region else scope
+    account = function.account or whose.account
+    qualifier = f":{function.qualifier}" if function.qualifier else ""
+    return f"arn:{whose.partition}:lambda:{whose.region}:{account}:function:{function.name}{qualifier}"

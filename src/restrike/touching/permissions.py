@@ -1,0 +1,79 @@
+"""What touch and unmark need of IAM."""
+
+from __future__ import annotations
+
+import msgspec
+
+from restrike.aws import autoscaling
+from restrike.aws import permissions as aws
+from restrike.aws.settings import AwsSettings
+from restrike.model.permissions import Need, Scope
+from restrike.running.run import Run
+from restrike.selecting import permissions as selecting
+from restrike.touching.request import TouchRequest
+from restrike.touching.run import Asked
+
+
+def needs(request: TouchRequest, scope: Scope) -> tuple[Need, ...]:
+    table = request.table
+    write = "dynamodb:UpdateItem" if request.api == "update-item" else "dynamodb:PartiQLUpdate"
+    return (
+        aws.describing(scope, table),
+        aws.items(scope, table),
+        Need("Table", (write,), (scope.table(table),)),
+        *selecting.reading(scope, table, request.selection),
+        *_proof(request, scope),
+        Need(
+            "TimeToLive",
+            ("dynamodb:DescribeTimeToLive",),
+            (scope.table(table),),
+            without="the plan does not warn that items expire",
+        ),
+        Need(
+            "Autoscaling",
+            (autoscaling.PERMISSION,),
+            without="how far autoscaling may raise a provisioned table, and its price, is not known",
+        ),
+        *_audience(table, scope),
+    )
+
+
+def _proof(request: TouchRequest, scope: Scope) -> tuple[Need, ...]:
+    if request.verify is False:
+        return ()
+    without = "" if request.verify else "nobody looks whether the records are on the stream"
+    return (aws.reading_stream(scope, request.table, without=without, sid="Stream" if request.verify else "Proof"),)
+
+
+def _audience(table: str, scope: Scope) -> tuple[Need, ...]:
+    """What the plan asks to say who else is fired."""
+    return (
+        aws.listing_mappings(without="the plan names no functions, and what their filters drop"),
+        aws.reading_filters(scope, table, without="a filter under a key of your own is unknown to the plan"),
+        Need("Pipes", ("pipes:ListPipes",), without="the plan names no EventBridge Pipes"),
+        Need(
+            "PipeFilters",
+            ("pipes:DescribePipe",),
+            (scope.arn("pipes", "pipe/*"),),
+            without="the filters of pipes are unknown to the plan",
+        ),
+        Need("Ingestion", ("osis:ListPipelines",), without="the plan names no pipelines of OpenSearch Ingestion"),
+        Need(
+            "IngestionSources",
+            ("osis:GetPipeline",),
+            (scope.arn("osis", "pipeline/*"),),
+            without="what pipelines of OpenSearch Ingestion read is unknown to the plan",
+        ),
+        Need(
+            "KinesisDestinations",
+            ("dynamodb:DescribeKinesisStreamingDestination",),
+            (scope.table(table),),
+            without="Kinesis destinations are not named, and a table without a stream is refused",
+        ),
+    )
+
+
+def asked_of(run: Run) -> tuple[TouchRequest, AwsSettings]:
+    """What a run goes on with, and where AWS is for it."""
+    request = msgspec.json.decode(run.request, type=Asked).request
+    return request, request.aws
