@@ -156,7 +156,7 @@ def test_every_command_of_the_docs_exists(page: Path) -> None:
 def exists(words: list[str], command: str) -> None:
     """The verb, its subcommand and each flag stand in `--help`."""
     path = [words[0]]
-    if words[0] in ("runs", "local", "archive"):
+    if words[0] in ("runs", "local", "archive", "iam"):
         path.append(words[1])
     text = help_of(*path).replace("--[no-]", "--")
     for word in words:

@@ -20,19 +20,24 @@ _UNENCRYPTED = "ServerSideEncryptionConfigurationNotFoundError"
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """What may be encrypted: the Sid of its key's statement, the service that uses the key, and what may be asked."""
+    """What may be encrypted: the Sid of its key's statement, the service that uses the key, and what tells the key."""
 
     sid: str
     service: str
-    action: str
+    actions: str
     named: str
 
 
 _PLACES = {
     "table": _Place("TableKey", "dynamodb", "dynamodb:DescribeTable", "table"),
-    "queue": _Place("QueueKey", "sqs", "sqs:GetQueueAttributes", "queue"),
+    "queue": _Place("QueueKey", "sqs", "sqs:GetQueueUrl and sqs:GetQueueAttributes", "queue"),
     "bucket": _Place("BucketKey", "s3", "s3:GetEncryptionConfiguration", "bucket"),
-    "filters": _Place("FilterKey", "lambda", "lambda:ListEventSourceMappings", "a filter of the mappings of table"),
+    "filters": _Place(
+        "FilterKey",
+        "lambda",
+        "dynamodb:DescribeTable and lambda:ListEventSourceMappings",
+        "a filter of the mappings of table",
+    ),
 }
 
 
@@ -85,7 +90,8 @@ class _Look:
             try:
                 return self._ways[what](name)
             except RestrikeError as error:
-                why = f"allow {place.action} to know it" if isinstance(error, AccessDenied) else error.message
+                denied = isinstance(error, AccessDenied) or (isinstance(error, AwsError) and error.status == 403)
+                why = f"allow {place.actions} to know it" if denied else error.message
                 if isinstance(error, (BadCredentials, Unreachable)):
                     self._why_not = why
         through = self._scope.service(place.service)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import botocore.exceptions
 
 from restrike.aws.session import Aws, ask
-from restrike.errors import RestrikeError, UsageError
+from restrike.errors import BadCredentials, RestrikeError, Unreachable, UsageError
 from restrike.model.permissions import Scope
 
 
 def scope_of(aws: Aws, account: str | None, *, may_ask: bool) -> tuple[Scope, str]:
-    """What ARNs are put together of; and why nothing else can be asked, where whose credentials these are cannot be.
+    """What ARNs are put together of; and why nothing else is to be asked, where there is nobody to ask: no Region, no
+    credentials, no answer.
 
-    That question needs no permission. It is not asked where an account is told, nor of a table on this machine.
+    Whose credentials these are needs no permission. It is not asked where an account is told, nor of a table on this
+    machine.
     """
     scope = _of_region(aws)
     if account is not None:
@@ -22,7 +24,8 @@ def scope_of(aws: Aws, account: str | None, *, may_ask: bool) -> tuple[Scope, st
     try:
         told = ask(aws.client("sts"), "GetCallerIdentity")
     except RestrikeError as error:
-        return scope, error.message
+        nobody = isinstance(error, (BadCredentials, Unreachable, UsageError))
+        return scope, error.message if nobody else ""
     return _with(scope, str(told["Account"])), ""
 
 
@@ -39,5 +42,6 @@ def _of_region(aws: Aws) -> Scope:
         partition = str(aws.session.get_partition_for_region(region))
     except botocore.exceptions.UnknownRegionError:  # newer than botocore's data
         return Scope(region=region)
-    domain = aws.session.get_component("endpoint_resolver").get_partition_dns_suffix(partition)
-    return Scope(partition, region, domain=str(domain))
+    known = aws.session.get_component("data_loader").load_data("partitions")["partitions"]
+    domains = {each["id"]: str(each["outputs"]["dnsSuffix"]) for each in known}
+    return Scope(partition, region, domain=domains.get(partition, Scope().domain))

@@ -47,6 +47,12 @@ class Received(msgspec.Struct, frozen=True):
     body: str
 
 
+def check_name(text: str, name: str) -> None:
+    """UsageError where the name in what was typed is none of a queue."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{text!r} is no queue", "Write sqs://NAME, sqs://URL or sqs://ARN.")
+
+
 def queue_of(aws: Aws, text: str) -> Queue:
     """The queue of that name, URL or ARN. UsageError where it is none, or on another machine than the table."""
     if not aws.may_ask("sqs"):
@@ -65,8 +71,7 @@ def queue_of(aws: Aws, text: str) -> Queue:
                     f"the queue is in {arn['region']}, and the Region is {aws.region}", f"Add --region {arn['region']}."
                 )
             request = {"QueueName": arn["name"], "QueueOwnerAWSAccountId": arn["account"]}
-        if not _NAME.fullmatch(request["QueueName"]):
-            raise UsageError(f"{text!r} is no queue", "Write sqs://NAME, sqs://URL or sqs://ARN.")
+        check_name(text, request["QueueName"])
         url = str(ask(client, "GetQueueUrl", **request)["QueueUrl"])
     attributes = ask(client, "GetQueueAttributes", QueueUrl=url, AttributeNames=["All"]).get("Attributes", {})
     return Queue(url, str(attributes.get("QueueArn", "")), attributes)

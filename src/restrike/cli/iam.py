@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from restrike import targets
+from restrike import sources, targets
 from restrike.aws import settings
 from restrike.aws.settings import AwsSettings
 from restrike.capturing.request import CaptureRequest
@@ -97,6 +98,7 @@ def replay(source: str, to: str | None, **values: Any) -> int:
 
     if to is None:
         raise UsageError("no target is named", f"Give --to. {targets.forms()}")
+    _refuse_table(source, values)
     request = ReplayRequest(
         source, to, source_options=given((*CHOOSING, ARCHIVE), values), if_superseded=values["if_superseded"]
     )
@@ -109,8 +111,16 @@ def records(source: str, **values: Any) -> int:
     """For restrike records SOURCE."""
     from restrike.replaying.permissions import of_source
 
+    _refuse_table(source, values)
     request = ReplayRequest(source, "-", source_options=given((*CHOOSING, ARCHIVE), values))
     return _print(lambda scope: of_source(request, scope), values)
+
+
+def _refuse_table(source: str, values: dict[str, Any]) -> None:
+    """UsageError where the source names the table already."""
+    uri = sources.parse_source(source, Path.cwd())
+    if values["table"] is not None and sources.kind_of(uri.scheme).has_table:
+        raise UsageError(f"{source} names its table", "Leave out --table.")
 
 
 @command.verb(

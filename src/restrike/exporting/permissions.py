@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from restrike.aws import permissions as aws
 from restrike.aws.settings import AwsSettings
+from restrike.errors import UsageError
 from restrike.exporting.request import ExportRequest, place_of
 from restrike.exporting.settled import Settled
 from restrike.model.permissions import Kept, Need, Scope, using_key
 from restrike.running.run import Run
 from restrike.stores import permissions as stores
 
+_KEY = re.compile(r"[A-Za-z0-9:/_-]+")
 _BUCKET_ACTIONS = ("s3:PutObject", "s3:PutObjectAcl", "s3:AbortMultipartUpload")
 
 
@@ -46,6 +50,8 @@ def _key(request: ExportRequest, scope: Scope) -> tuple[Need, ...]:
     """Of the key that what is written is to be under; else the bucket says which."""
     if request.kms_key is None:
         return ()
+    if not _KEY.fullmatch(request.kms_key):
+        raise UsageError(f"--kms-key {request.kms_key!r} is no key", "Give its id, its ARN, or alias/NAME.")
     found = using_key(scope, Need("ExportKey", ("kms:Decrypt", "kms:GenerateDataKey")), request.kms_key, "s3")
     return () if found is None else (found,)
 

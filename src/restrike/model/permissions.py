@@ -62,6 +62,11 @@ class Scope(msgspec.Struct, frozen=True):
         return f"{name}.{self.region}.{self.domain}"
 
 
+def literal(text: str) -> str:
+    """As IAM writes what it would else take for a pattern or a variable."""
+    return re.sub(r"[*?]|\$(?=\{)", lambda found: f"${{{found[0]}}}", text)
+
+
 class Kept(msgspec.Struct, frozen=True):
     """Where data lies that may be encrypted under a key of the user's: a table (its streams are under the same key), a
     queue, a bucket, or the filters of the mappings of a table's stream."""

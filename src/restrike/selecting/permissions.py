@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from restrike.errors import UsageError
 from restrike.model.permissions import Kept, Need, Scope
 from restrike.selecting.request import SelectionRequest, several, ways
 
+_INDEX = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _ANY = "no items are chosen: every way to choose some is allowed. Narrower with --index, --date, --partition-key, …"
 NEEDED_BY = frozenset({"partition_key", "index", "date", "date_format", "all", "keys"})
 """The fields of a selection that make a difference."""
@@ -22,6 +25,10 @@ def reading(scope: Scope, table: str, request: SelectionRequest) -> tuple[Need, 
             raise UsageError("--keys names items: it takes no --index")
         return ()
     if request.index is not None:
+        if not _INDEX.fullmatch(request.index):
+            raise UsageError(
+                f"{request.index!r} is no name of an index", "It has 3 to 255 letters, digits, _, - and dots."
+            )
         resources: tuple[str, ...] = (scope.index(table, request.index),)
     elif "--date" in chosen:
         raise UsageError("--date needs the --index whose key is the date", "Give --index NAME.")

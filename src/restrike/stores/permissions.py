@@ -7,7 +7,7 @@ with the refusal, too. Whether an object's absence is told or refused is decided
 
 from __future__ import annotations
 
-from restrike.model.permissions import Condition, Kept, Need, Scope
+from restrike.model.permissions import Condition, Kept, Need, Scope, literal
 
 SCHEME = "s3://"
 
@@ -57,7 +57,7 @@ def objects_under(scope: Scope, where: str) -> str:
 
 def _parts(where: str) -> tuple[str, str]:
     bucket, _, prefix = where.removeprefix(SCHEME).rstrip("/").partition("/")
-    return bucket, prefix.strip("/")
+    return bucket, literal(prefix.strip("/"))
 
 
 def _bucket(scope: Scope, bucket: str) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import msgspec
 
 from restrike import targets
 from restrike.aws import permissions as aws
+from restrike.aws import sqs
 from restrike.aws.lambda_ import function_name
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
@@ -19,11 +23,15 @@ from restrike.running.run import Run
 from restrike.sources.failures import KIND
 from restrike.stores import permissions as stores
 
+_URL = re.compile(r"https?://(?:sqs\.(?P<region>[a-z0-9-]+)\.)?[^/]+/(?P<account>\d{12})/[^/]+")
+
 
 def needs(request: RedriveRequest, scope: Scope, consumer: str | None = None) -> tuple[Need, ...]:
     """`consumer`: the function that the messages are of, where they go to their original one."""
     check(request)
     asked = request.replay
+    if consumer is not None and asked.to != ORIGINAL:
+        raise UsageError(f"--consumer goes with --to {ORIGINAL}", "Leave it out: nobody else gets them.")
     return (
         *_messages(request, scope),
         *(_target(asked.to, scope, consumer) if request.rescue is None else ()),
@@ -36,7 +44,8 @@ def _messages(request: RedriveRequest, scope: Scope) -> tuple[Need, ...]:
     queue = queues.named(failures)
     if queue is not None:
         if request.delete_objects:
-            raise UsageError("--delete-objects is for objects in S3, and messages of a queue go when they are done")
+            text = "--delete-objects is for objects in S3, and messages of a queue go when they are done"
+            raise UsageError(text, "Leave it out.")
         received = Uri("failures", queues.RECEIVED, failures)
         return (*_queue(request, scope, queue), *KIND.permissions(received, options, scope))
     where = KIND.parse(failures, Path.cwd())
@@ -59,20 +68,20 @@ def _queue(request: RedriveRequest, scope: Scope, named: str) -> tuple[Need, ...
 
 
 def queue_arn(scope: Scope, named: str) -> str:
-    """Of a queue by its name, ARN, or URL, which ends with the account and the name."""
+    """Of a queue by its name, ARN, or URL, which tells its Region and ends with account and name."""
+    name = named.rpartition("/")[2].rpartition(":")[2]
+    sqs.check_name(named, name)
     if named.startswith("arn:"):
         return named
-    host, _, name = named.rpartition("/")
-    account = host.rpartition("/")[2]
-    if account.isdecimal():
-        return f"arn:{scope.partition}:sqs:{scope.region}:{account}:{name}"
-    return scope.arn("sqs", name)
+    found = _URL.fullmatch(named)
+    if found is None:
+        return scope.arn("sqs", name)
+    region, account = found["region"] or scope.region, found["account"]
+    return msgspec.structs.replace(scope, region=region, account=account).arn("sqs", name)
 
 
 def _target(to: str, scope: Scope, consumer: str | None) -> tuple[Need, ...]:
     if to != ORIGINAL:
-        if consumer is not None:
-            raise UsageError("--consumer goes with --to original", f"With --to {to} nobody else gets them.")
         target = targets.parse(to, Path.cwd())
         of_target = targets.kind_of(target).permissions(target, {}, scope)
         return (*of_target, *replaying.of_mapping(target, scope, UNKNOWN))
