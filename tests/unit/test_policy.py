@@ -208,6 +208,9 @@ def test_a_function_is_invoked_by_just_the_qualifier_that_it_is_named_with(funct
         ("export:s3://b/x/AWSDynamoDB/0170-a", ["x/AWSDynamoDB/*"], ["arn:aws:s3:::b/x/AWSDynamoDB/*"]),
         ("export:s3://b/AWSDynamoDB/0170-a", ["AWSDynamoDB/*"], ["arn:aws:s3:::b/AWSDynamoDB/*"]),
         ("export:s3://b/x", ["x/*"], ["arn:aws:s3:::b/x/*"]),
+        # What IAM would take for patterns and variables.
+        ("archive:s3://b/a*b?c", ["a${*}b${?}c/*"], ["arn:aws:s3:::b/a${*}b${?}c/*"]),
+        ("archive:s3://b/${x}$", ["${$}{x}$/*"], ["arn:aws:s3:::b/${$}{x}$/*"]),
     ],
 )
 def test_of_a_bucket_only_what_is_under_the_prefix(place: str, lists: list[str] | None, objects: list[str]) -> None:
@@ -223,12 +226,12 @@ def test_of_a_bucket_only_what_is_under_the_prefix(place: str, lists: list[str] 
     ("how", "actions", "resources"),
     [
         ({"all": True}, ["Scan"], ["table/orders"]),
-        ({"all": True, "index": "i"}, ["Scan"], ["table/orders/index/i"]),
+        ({"all": True, "index": "by_day"}, ["Scan"], ["table/orders/index/by_day"]),
         ({"partition_key": "p"}, ["Query"], ["table/orders"]),
-        ({"partition_key": "p", "date": "2021-01-22", "index": "i"}, ["Query"], ["table/orders/index/i"]),
-        ({"index": "i", "date": "2021-01-22"}, ["Query", "Scan"], ["table/orders/index/i"]),
-        ({"index": "i", "date": "2021-01-22", "date_format": "%Y"}, ["Query"], ["table/orders/index/i"]),
-        ({"index": "i"}, ["Query", "Scan"], ["table/orders/index/i"]),
+        ({"partition_key": "p", "date": "2021-01-22", "index": "by_day"}, ["Query"], ["table/orders/index/by_day"]),
+        ({"index": "by_day", "date": "2021-01-22"}, ["Query", "Scan"], ["table/orders/index/by_day"]),
+        ({"index": "by_day", "date": "2021-01-22", "date_format": "%Y"}, ["Query"], ["table/orders/index/by_day"]),
+        ({"index": "by_day"}, ["Query", "Scan"], ["table/orders/index/by_day"]),
         ({"keys": "-"}, [], []),
         ({}, ["Query", "Scan"], ["table/orders", "table/orders/index/*"]),
     ],
