@@ -40,6 +40,40 @@ def reading_filters(scope: Scope, table: str, *, without: str) -> Need:
     return Need("Filters", ("lambda:GetEventSourceMapping",), (mappings,), without=without, kept=Kept("filters", table))
 
 
+def naming_consumers(scope: Scope, table: str) -> tuple[Need, ...]:
+    """Whoever reads the table's stream, as far as the services tell; none of it is needed."""
+    return (
+        listing_mappings(without="the functions that read the stream are not named, nor what their filters drop"),
+        reading_filters(scope, table, without="a mapping's filter under a key of your own is not known"),
+        Need("Pipes", ("pipes:ListPipes",), without="EventBridge Pipes are not named"),
+        Need(
+            "PipeFilters",
+            ("pipes:DescribePipe",),
+            (scope.arn("pipes", "pipe/*"),),
+            without="the filters of pipes are not known",
+        ),
+        Need("Ingestion", ("osis:ListPipelines",), without="pipelines of OpenSearch Ingestion are not named"),
+        Need(
+            "IngestionSources",
+            ("osis:GetPipeline",),
+            (scope.arn("osis", "pipeline/*"),),
+            without="what pipelines of OpenSearch Ingestion read is not known",
+        ),
+    )
+
+
+def naming_destinations(scope: Scope, table: str) -> tuple[Need, ...]:
+    """The Kinesis data streams that get the table's changes."""
+    return (
+        Need(
+            "KinesisDestinations",
+            ("dynamodb:DescribeKinesisStreamingDestination",),
+            (scope.table(table),),
+            without="Kinesis destinations are not named, and a touch of a table without a stream is refused",
+        ),
+    )
+
+
 def invoking(scope: Scope, function: FunctionName | None, *, any_qualifier: bool = False) -> tuple[Need, ...]:
     """Invoking the function, and what says how: by the qualifier that it has and no other, or by any. None: of any
     function."""

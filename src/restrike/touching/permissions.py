@@ -34,7 +34,8 @@ def needs(request: TouchRequest, scope: Scope) -> tuple[Need, ...]:
             (autoscaling.PERMISSION,),
             without="how far autoscaling may raise a provisioned table, and its price, is not known",
         ),
-        *_audience(table, scope),
+        *aws.naming_consumers(scope, table),
+        *aws.naming_destinations(scope, table),
     )
 
 
@@ -43,34 +44,6 @@ def _proof(request: TouchRequest, scope: Scope) -> tuple[Need, ...]:
         return ()
     without = "" if request.verify else "nobody looks whether the records are on the stream"
     return (aws.reading_stream(scope, request.table, without=without, sid="Stream" if request.verify else "Proof"),)
-
-
-def _audience(table: str, scope: Scope) -> tuple[Need, ...]:
-    """What the plan asks to say who else is fired."""
-    return (
-        aws.listing_mappings(without="the plan names no functions, and what their filters drop"),
-        aws.reading_filters(scope, table, without="a filter under a key of your own is unknown to the plan"),
-        Need("Pipes", ("pipes:ListPipes",), without="the plan names no EventBridge Pipes"),
-        Need(
-            "PipeFilters",
-            ("pipes:DescribePipe",),
-            (scope.arn("pipes", "pipe/*"),),
-            without="the filters of pipes are unknown to the plan",
-        ),
-        Need("Ingestion", ("osis:ListPipelines",), without="the plan names no pipelines of OpenSearch Ingestion"),
-        Need(
-            "IngestionSources",
-            ("osis:GetPipeline",),
-            (scope.arn("osis", "pipeline/*"),),
-            without="what pipelines of OpenSearch Ingestion read is unknown to the plan",
-        ),
-        Need(
-            "KinesisDestinations",
-            ("dynamodb:DescribeKinesisStreamingDestination",),
-            (scope.table(table),),
-            without="Kinesis destinations are not named, and a table without a stream is refused",
-        ),
-    )
 
 
 def asked_of(run: Run) -> tuple[TouchRequest, AwsSettings]:
