@@ -9,6 +9,7 @@ from restrike.model.permissions import Kept, Need, Scope
 if TYPE_CHECKING:
     from restrike.aws.lambda_ import FunctionName
 
+_ANY_FUNCTION = "any function, since only the messages say which: narrower with --consumer NAME"
 READING_A_STREAM = ("dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords")
 
 
@@ -84,7 +85,7 @@ def invoking(scope: Scope, function: FunctionName | None, *, any_qualifier: bool
     # Whether the settings of an alias are judged by its ARN or by the function's is told nowhere.
     either = tuple(dict.fromkeys((*invoked, unqualified)))
     return (
-        Need("Invoke", ("lambda:InvokeFunction",), invoked),
+        Need("Invoke", ("lambda:InvokeFunction",), invoked, note=_ANY_FUNCTION if function is None else ""),
         Need(
             "FunctionSettings",
             ("lambda:GetFunctionConfiguration",),

@@ -97,9 +97,8 @@ def notes(needs: Iterable[Need]) -> list[str]:
     if unknown:
         flags = " and ".join(f"--{word.lower()}" for word in unknown)
         told.append(f"put in what stands for {' and '.join(unknown)}, which {_is(unknown)} not known: or give {flags}")
-    for part, what, flag in ((":table/*", "table", "--table"), (":function:*", "function", "--consumer")):
-        if any(part in arn for arn in resources):
-            told.append(f"any {what}, since only the records or messages say which: narrower with {flag} NAME")
+    if any(":table/*" in arn for arn in resources):
+        told.append("any table, since only the records or messages say which: narrower with --table NAME")
     anywhere = sorted({action for each in made if each.resources == {ANY} for action in each.actions})
     if anywhere:
         told.append(f"on every resource, since IAM knows no narrower one for {_it(anywhere)}: {', '.join(anywhere)}")
