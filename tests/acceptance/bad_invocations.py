@@ -666,6 +666,8 @@ IAM: list[Row] = [
     ("archive", 2, "Missing argument"),
     ("archive stats kept", 2, "there is no restrike archive stats"),
     ("archive stat", 2, "Missing argument 'ARCHIVE'"),
+    ("archive stat s3:/b/kept", 2, "is no place for an archive"),
+    ("capture orders --to s3://a:b/kept", 2, "is an access point by its ARN"),
     ("runs", 2, "Missing argument 'NAME'"),
     ("runs nobody", 2, "nobody"),
 ]

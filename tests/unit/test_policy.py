@@ -205,6 +205,7 @@ def test_a_function_is_invoked_by_just_the_qualifier_that_it_is_named_with(funct
         ("archive:s3://b", None, ["arn:aws:s3:::b/*"]),
         ("failures:s3://b/aws/m", ["aws/", "aws/m", "aws/m/*"], ["arn:aws:s3:::b/aws/m", "arn:aws:s3:::b/aws/m/*"]),
         ("failures:s3://b/aws/m/", ["aws/m/*"], ["arn:aws:s3:::b/aws/m/*"]),
+        ("failures:s3://b/one", None, ["arn:aws:s3:::b/one", "arn:aws:s3:::b/one/*"]),
         ("export:s3://b/x/AWSDynamoDB/0170-a", ["x/AWSDynamoDB/*"], ["arn:aws:s3:::b/x/AWSDynamoDB/*"]),
         ("export:s3://b/AWSDynamoDB/0170-a", ["AWSDynamoDB/*"], ["arn:aws:s3:::b/AWSDynamoDB/*"]),
         ("export:s3://b/x", ["x/*"], ["arn:aws:s3:::b/x/*"]),

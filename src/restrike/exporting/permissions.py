@@ -41,7 +41,9 @@ def needs(request: ExportRequest, scope: Scope) -> tuple[Need, ...]:
             (table,),
             without="how far back the table can be exported is not known before it is tried",
         ),
-        stores.whole_bucket(scope, str(place), without="that there is no such bucket shows only when it is written to"),
+        stores.whole_bucket(
+            scope, place.bucket, without="that there is no such bucket shows only when it is written to"
+        ),
         Need("Price", ("cloudwatch:GetMetricStatistics",), without="the plan tells no price but the least"),
     )
 

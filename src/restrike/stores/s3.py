@@ -27,7 +27,17 @@ T = TypeVar("T")
 
 
 def open_bucket(uri: str, bucket: str, prefix: str, aws: Aws) -> Store:
-    """UsageError where the table is on this machine and no endpoint of S3 is named, and for what is no plain bucket."""
+    """UsageError where the table is on this machine and no endpoint of S3 is named."""
+    if not aws.may_ask("s3"):
+        raise UsageError(
+            f"DynamoDB is on this machine, and {uri} is in an AWS account, which is neither read nor written then",
+            "Set AWS_ENDPOINT_URL_S3 to where the bucket is, or use a folder.",
+        )
+    return Bucket(uri.rstrip("/"), bucket, prefix, aws, place_of(aws, bucket))
+
+
+def check_bucket(uri: str, bucket: str) -> None:
+    """UsageError for what is no plain bucket."""
     if ":" in bucket:
         raise UsageError(
             f"{uri} is an access point by its ARN, which Restrike cannot use", "Give its alias, or the bucket's name."
@@ -41,12 +51,6 @@ def open_bucket(uri: str, bucket: str, prefix: str, aws: Aws) -> Store:
         raise UsageError(
             f"{uri} is a directory bucket (S3 Express), which lists in no order", "Use a general purpose bucket."
         )
-    if not aws.may_ask("s3"):
-        raise UsageError(
-            f"DynamoDB is on this machine, and {uri} is in an AWS account, which is neither read nor written then",
-            "Set AWS_ENDPOINT_URL_S3 to where the bucket is, or use a folder.",
-        )
-    return Bucket(uri.rstrip("/"), bucket, prefix, aws, place_of(aws, bucket))
 
 
 def place_of(aws: Aws, bucket: str) -> Destination:
