@@ -23,14 +23,18 @@ from restrike.aws.settings import AwsSettings
 from restrike.aws.streams import Shard
 from restrike.diagnosing import questions
 from restrike.diagnosing.look import look
+from restrike.diagnosing.permissions import needs
 from restrike.diagnosing.request import DoctorRequest
 from restrike.diagnosing.streams import horizon
 from restrike.errors import AwsError, NotFound, Unreachable, UsageError
 from restrike.model.diagnosis import ConsumerSeen, Horizon, Seen, Unseen
+from restrike.model.permissions import Scope
+from restrike.model.policy import document
 from restrike.model.times import iso
 from tests.exported import BEGINS_S, change, export
 from tests.integration import tables
 from tests.integration.tables import Index, Table, run_name, switch_stream
+from tests.policies import actions_of
 from tests.servers import exports_stub
 from tests.servers.faults import AccessDenied, HangAfterApply, Proxy, faulty
 from tests.servers.lambda_api import KEY_ARN, mapping, stub_lambda
@@ -775,7 +779,12 @@ def test_the_page_names_what_it_asks_for_and_no_more(
     page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
     section = page.partition("## Permissions\n")[2].partition("\n## ")[0]
     named = set(re.findall(r"`([a-z0-9-]+:[A-Z][a-z]\w+)`", section))
+    declared = document(needs(DoctorRequest(orders.name, archive="s3://kept"), Scope()))
+    assert {action for action in named if not action.startswith("kms:")} == actions_of(declared)
     assert {action for action in named if not action.startswith(("s3:", "kms:"))} == log.actions
+    assert [each["Action"] for each in declared["Statement"] if not each["Sid"].startswith("Optional")] == [
+        ["dynamodb:DescribeTable"]
+    ]
 
 
 SERVICE_OF = {"Lambda": "lambda", "Pipes": "pipes", "OSIS": "osis", "SQS": "sqs", "CloudWatch": "cloudwatch"}

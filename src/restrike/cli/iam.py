@@ -19,6 +19,8 @@ from restrike.cli.capture import ARCHIVE as CAPTURED
 from restrike.cli.export import PLACE
 from restrike.cli.flags import TARGET
 from restrike.cli.options import VerbGroup, aws_settings
+from restrike.diagnosing.request import FLAGS as DOCTOR_FLAGS
+from restrike.diagnosing.request import DoctorRequest
 from restrike.errors import UsageError
 from restrike.exporting.request import FLAGS as EXPORT_FLAGS
 from restrike.exporting.request import ExportRequest
@@ -44,6 +46,7 @@ def _those(flags: tuple[Flag, ...], *fields: str) -> tuple[Flag, ...]:
 CHOOSING = _those(selecting.FLAGS, *NEEDED_BY)
 WRITING = _those(TOUCH_FLAGS, "api", "verify")
 SUPERSEDED = _those(REPLAY_FLAGS, "if_superseded")
+KEPT = _those(DOCTOR_FLAGS, "archive", "export")
 KMS_KEY = _those(EXPORT_FLAGS, "kms_key")
 CONSUMER = Flag("--consumer", "With --to original: the function that the messages are of.", "deliver", metavar="NAME")
 TABLE = Flag("--table", "The table of the records, where SOURCE does not name it.", "records", metavar="NAME")
@@ -162,6 +165,16 @@ def export(table: str, to: str | None, **values: Any) -> int:
     if not to:
         raise UsageError("no place is named", "Give --to s3://bucket/prefix.")
     request = ExportRequest(table, to, kms_key=values["kms_key"])
+    return _print(lambda scope: needs(request, scope), values, table)
+
+
+@command.verb("doctor", *KEPT, *WHERE)
+@click.argument("table", shell_complete=candidates.tables)
+def doctor(table: str, **values: Any) -> int:
+    """For restrike doctor TABLE."""
+    from restrike.diagnosing.permissions import needs
+
+    request = DoctorRequest(table, **given(KEPT, values))
     return _print(lambda scope: needs(request, scope), values, table)
 
 

@@ -22,6 +22,7 @@ from restrike.replaying.redriving.run import redrive_of
 from restrike.running.run import Run
 from restrike.sources.failures import KIND
 from restrike.stores import permissions as stores
+from restrike.wiring.undelivered import queue_named
 
 _URL = re.compile(r"https?://(?:sqs\.(?P<region>[a-z0-9-]+)\.)?[^/]+/(?P<account>\d{12})/[^/]+")
 
@@ -41,7 +42,7 @@ def needs(request: RedriveRequest, scope: Scope, consumer: str | None = None) ->
 
 def _messages(request: RedriveRequest, scope: Scope) -> tuple[Need, ...]:
     failures, options = request.replay.source, request.replay.source_options
-    queue = queues.named(failures)
+    queue = queue_named(failures)
     if queue is not None:
         if request.delete_objects:
             text = "--delete-objects is for objects in S3, and messages of a queue go when they are done"
