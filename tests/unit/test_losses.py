@@ -55,6 +55,12 @@ def test_a_failure_that_has_ended_has() -> None:
     assert loss.until_s == at(20)
 
 
+def test_an_invocation_of_the_last_minutes_ends_nothing_yet() -> None:
+    """Its errors may not be there yet."""
+    metrics = steady(Errors=every(60, 10, 5), Invocations=every(1440, 10, 20) | {5.0: 20.0})
+    assert only(seen(consumer(metrics=metrics))).until_s is None
+
+
 def test_of_three_functions_the_one_that_fails() -> None:
     names = ("bookkeeper", "mailer", "search")
     consumers = [
@@ -286,6 +292,12 @@ def test_no_silence_where_invocations_were_not_answered() -> None:
 def test_two_silent_periods_are_none_yet() -> None:
     metrics = steady(Invocations=every(1440, 120, 20) | every(110, 10, 20))
     assert [loss.sign for loss in losses(seen(consumer(metrics=metrics)), Asked())] == ["nothing"]
+
+
+def test_writes_of_the_last_minutes_are_no_silence_yet() -> None:
+    metrics = steady(Invocations=every(1440, 15, 20), IteratorAge=every(1440, 15, 2_000))
+    found = seen(consumer(metrics=metrics), written=series(every(1440, 0, 3_000)))
+    assert [loss.sign for loss in losses(found, Asked())] == ["nothing"]
 
 
 def test_a_mapping_that_is_disabled() -> None:

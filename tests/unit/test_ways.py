@@ -21,7 +21,7 @@ from restrike.model.diagnosis import (
 )
 from restrike.model.losses import losses
 from restrike.model.table import MARKER, KeyAttribute, KeySchema
-from restrike.model.ways import ways
+from restrike.model.ways import order, ways
 from restrike.touching.request import TouchRequest
 from tests.pasted import parsed
 from tests.seen import (
@@ -101,6 +101,17 @@ def test_all_ways_in_their_order() -> None:
     assert [way.fidelity for way in of(found)[0]] == ["exact"] * 3 + ["net"] * 2 + ["synthetic"] * 2
 
 
+def test_what_fires_one_consumer_alone_comes_before_what_is_cheaper() -> None:
+    way = one(seen(consumer(metrics=FAILED)), "replay table:")
+    ways_ = [
+        msgspec.structs.replace(way, only=False, fidelity="exact", usd=0.0),
+        msgspec.structs.replace(way, usd=None),
+        msgspec.structs.replace(way, usd=2.0),
+        msgspec.structs.replace(way, fidelity="net", usd=3.0),
+    ]
+    assert sorted(ways_, key=order) == [ways_[3], ways_[2], ways_[1], ways_[0]]
+
+
 def test_what_expires_soonest_comes_first_among_equals() -> None:
     """The stream forgets the beginning of the window 19 h from now; messages expire in 20 h."""
     place = msgspec.structs.replace(QUEUE, oldest_age_s=15_000.0, expires_in_s=72_000.0)
@@ -174,6 +185,13 @@ def test_the_stream_to_its_end_where_it_goes_on() -> None:
     assert one(found, "replay stream:").command == (
         f"restrike replay stream:orders --since 2025-11-25T22:54:58Z {LAMBDA}"
     )
+
+
+def test_where_ages_are_not_known_it_begins_a_day_before() -> None:
+    """Older than that no record can have been that a mapping still had."""
+    metrics = {name: values for name, values in FAILED.items() if name != "IteratorAge"}
+    way = one(seen(consumer(metrics=metrics)), "replay stream:")
+    assert "--since 2025-11-24T19:00:00Z --until 2025-11-25T21:00:00Z" in way.command
 
 
 def test_the_stream_has_a_part_of_what_is_older_than_its_horizon() -> None:
@@ -395,6 +413,11 @@ def test_touch_by_the_days_of_the_window() -> None:
     assert way.usd == pytest.approx(3_000 * 0.625e-6, abs=1e-6)
     assert way.prices == "prices of us-east-1, 2026-11"
     assert "items that are gone: nothing of a DELETE" in way.cannot
+
+
+def test_others_are_those_that_fire() -> None:
+    others = [consumer("mailer", will_fire=WillFire(False, "no")), consumer("search", will_fire=WillFire(None, "?"))]
+    assert one(seen(consumer(metrics=FAILED), *others), "touch").others == ("search",)
 
 
 def test_a_window_that_ends_at_midnight_has_no_day_more() -> None:

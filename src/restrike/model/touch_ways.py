@@ -129,7 +129,9 @@ def _by_date(index: IndexSeen, first: date, last: date) -> Choice | Closed:
             why = f"{index.attribute}, its partition key, is {_an(index.form)}: each is a --partition-key of its own"
             return Closed(title, why)
         if any(recognised_format(sample) is None for sample in index.samples):
-            return Closed(title, f"the form of {index.attribute} is to be given: --date-format")
+            return Closed(
+                title, f"the form of {index.attribute} is to be given: --date-format, for example '%Y-%m-%d#0'"
+            )
     else:
         words += ["--partition-key", VALUE]
         fill = (VALUE,)
