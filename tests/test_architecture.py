@@ -32,8 +32,9 @@ LAYERS = [
 LONGEST_FILE_LINES = 450
 PUBLIC = "restrike"  # the public API in __init__: imports what it needs, and nothing inside imports it
 PURE = {
-    "__future__", "base64", "binascii", "calendar", "collections", "dataclasses", "datetime", "decimal", "enum",
-    "functools", "hashlib", "itertools", "json", "math", "msgspec", "operator", "re", "shlex", "string", "typing",
+    "__future__", "base64", "binascii", "bisect", "calendar", "collections", "dataclasses", "datetime", "decimal",
+    "enum", "functools", "hashlib", "itertools", "json", "math", "msgspec", "operator", "re", "shlex", "statistics",
+    "string", "typing",
 }  # fmt: skip
 
 

@@ -185,6 +185,74 @@ def test_who_sleeps_can_be_woken() -> None:
     assert asked == [pytest.approx(100, abs=0.2)]
 
 
+@pytest.mark.parametrize("options", [{}, {"rate": 400.0}, {"rate": "max"}], ids=str)
+def test_it_is_held_lower_while_it_runs_and_let_go(options: dict[str, Any]) -> None:
+    paced = Paced(**options)
+    before = 1_000 / paced.write(1_000)
+    paced.pace.hold(10.0)
+    assert paced.write(200) == pytest.approx(20, abs=2.6)  # a batch
+    paced.pace.hold(100.0)
+    assert paced.write(1_000) == pytest.approx(10, abs=0.3), "what was reserved at 10 is not waited for"
+    paced.pace.hold(None)
+    assert 1_000 / paced.write(1_000) == pytest.approx(before, rel=0.2)
+
+
+def test_a_pace_that_is_held_does_not_lift_what_was_asked_for() -> None:
+    paced = Paced(rate=50.0)
+    paced.pace.hold(1_000.0)
+    assert paced.write(500) == pytest.approx(10, abs=0.2)
+    paced.pace.hold(0)
+    paced.pace.throttled()
+    paced.pace.hold(None)
+    assert paced.write(500) >= 10
+
+
+def test_held_at_none_at_all_it_waits_until_it_is_let_go_or_woken() -> None:
+    paced = Paced()
+    paced.pace.hold(0)
+    slept: list[float] = []
+
+    async def let_go(seconds: float) -> bool:
+        slept.append(seconds)
+        paced.now += seconds
+        if len(slept) == 30:
+            paced.pace.hold(50.0)
+        return False
+
+    asyncio.run(paced.pace.take(25, let_go))
+    assert sum(slept) == 30
+
+    async def woken(seconds: float) -> bool:
+        slept.append(seconds)
+        return True
+
+    paced.pace.hold(0)
+    slept.clear()
+    asyncio.run(paced.pace.take(25, woken))
+    assert len(slept) <= 2
+
+
+def test_who_waits_for_a_slow_turn_sees_that_it_is_faster_now() -> None:
+    """At 0.1 a second a batch would be waited for 250 s."""
+    paced = Paced()
+    paced.pace.hold(0.1)
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> bool:
+        slept.append(seconds)
+        paced.now += seconds
+        if len(slept) == 5:
+            paced.pace.hold(100.0)
+        return False
+
+    async def go() -> None:
+        await paced.pace.take(25, sleep)
+        await paced.pace.take(25, sleep)
+
+    asyncio.run(go())
+    assert sum(slept) == pytest.approx(5, abs=0.5)
+
+
 @pytest.mark.parametrize(
     ("capacity", "rate", "max_wcu", "text"),
     [

@@ -26,6 +26,8 @@ def values_for(kind: str, ctx: click.Context, incomplete: str) -> list[Completio
         from restrike import targets
 
         return _items(f"{each}:" for each in targets.MODULES if f"{each}:".startswith(incomplete))
+    if kind == "lag":
+        return _items(each for each in ("off", "1m", "5m", "15m", "1h") if each.startswith(incomplete))
     names = {"run": run_names, "table": table_names, "index": index_names}[kind]
     return _items(name for name in _in_time(lambda: names(ctx)) if name.startswith(incomplete))
 

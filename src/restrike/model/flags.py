@@ -36,7 +36,7 @@ class Flag(msgspec.Struct, frozen=True):
     default: str = ""
     field: str = ""
     variable: str = ""
-    completes: Literal["", "index", "run", "table", "file", "target"] = ""
+    completes: Literal["", "index", "run", "table", "file", "target", "lag"] = ""
 
     @property
     def to(self) -> str:

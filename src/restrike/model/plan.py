@@ -106,6 +106,8 @@ class TouchPlanData(msgspec.Struct, frozen=True):
     `replicas` are the other Regions of a global table, and `consistency` (EVENTUAL or STRONG) is None where it is none.
     `change_data_units` are those of Kinesis Data Streams for DynamoDB, and `change_data_usd`, which is in the estimate,
     is about what they cost; None where there is no such destination or the count is unknown.
+    `lag` says whether its pace is that of its consumers, and `max_lag_s` how far they may be behind then (None: it is
+    not); `lag_usd` is what asking for that costs, which is not in the estimate. `late`: why it must not begin.
     `sample_others` counts the names of other runs in the sample. `done`: the run has done all of it already, what and
     when; the rest is as it was planned then, but for the command, which starts over.
     """
@@ -144,6 +146,10 @@ class TouchPlanData(msgspec.Struct, frozen=True):
     change_data_units: float | None = None
     change_data_usd: float | None = None
     prices: str = ""
+    lag: str = ""
+    max_lag_s: float | None = None
+    lag_usd: float | None = None
+    late: str = ""
 
     @property
     def total(self) -> int | None:

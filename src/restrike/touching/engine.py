@@ -45,6 +45,7 @@ from restrike.touching.run import KEYS, Asked
 from restrike.touching.sending import Sender
 from restrike.touching.tally import Tally
 from restrike.touching.unmark import Unmark
+from restrike.touching.watching import Watching
 from restrike.touching.write import Write
 
 SAVE_EVERY_S = 1.0
@@ -66,7 +67,15 @@ class Touch:
     """One execution of a run, from where its book stands. Its life's stop ends it as soon as what is in flight is
     finished and saved."""
 
-    def __init__(self, aws: Aws, table: TableInfo, asked: Asked, life: Life, on_progress: OnProgress) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        table: TableInfo,
+        asked: Asked,
+        life: Life,
+        on_progress: OnProgress,
+        epoch_s: Callable[[], float] = time.time,
+    ) -> None:
         options = asked.options
         self._aws = aws
         self._table = table
@@ -77,6 +86,9 @@ class Touch:
         self._on_progress = on_progress
         self._book = Book(life.book, life.run, proving=options.verify, resumed=life.resumed)
         self._pace = Pace(options.pace, capacity_of(table, options.attribute), asked.wcu_per_item, time.monotonic)
+        lag = options.lag
+        self._watching = None if lag is None else Watching(aws, lag, self._pace, epoch_s)
+        self._fired_before = self._book.before.fired
         # A unit that was not done is read again, and counts again.
         self._limit = Limit(None if options.limit is None else options.limit - self._book.counts.selected)
         self._keys_path = self._book.folder / KEYS
@@ -167,9 +179,12 @@ class Touch:
         saver = asyncio.create_task(self._save_regularly())
         reading = asyncio.create_task(selector.run())
         writing = asyncio.create_task(self._write_units(selector))
+        watching = asyncio.create_task(self._watching.run()) if self._watching else None
         helpers = [task for task in (saver, follower, reading) if task is not None]
         try:
-            await self._unless_failing(writing, helpers)
+            await self._unless_failing(writing, [*helpers, watching] if watching else helpers)
+            if watching is not None:
+                await ended(watching)
             if self._resumed and not self._stop.is_set():
                 await self._unless_failing(asyncio.create_task(self._write.look_back()), helpers)
             if self._proof is not None and not self._stop.is_set():
@@ -177,7 +192,7 @@ class Touch:
             self._all_done = not self._stop.is_set()
             self._tally.final = self._all_done and not self._limit.reached
         finally:
-            tasks = (writing, *self._sender.under_way, *helpers)
+            tasks = (writing, *self._sender.under_way, *helpers, *([watching] if watching else []))
             for task in tasks:
                 task.cancel()
             # What failed is known already; what is done is saved all the same.
@@ -328,6 +343,8 @@ class Touch:
     def _report_progress(self) -> None:
         counts = self._tally.counts()
         self._life.sample(counts.selected, msgspec.to_builtins(counts))
+        if self._watching is not None:
+            self._watching.wrote(counts.fired - self._fired_before)
         self._on_progress(
             TouchProgress(
                 phase=self._phase,
@@ -338,6 +355,7 @@ class Touch:
                 elapsed_s=self._elapsed_s(),
                 items_per_s=self._speed.of(counts.selected),
                 wcu_per_s=self._pace.wcu_per_s,
+                held=self._watching.held if self._watching is not None and self._phase == "touching" else "",
             )
         )
 

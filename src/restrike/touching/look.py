@@ -25,6 +25,7 @@ from restrike.touching.estimate import Reckoning
 from restrike.touching.proof import without_proof
 from restrike.touching.request import TouchRequest, command_line
 from restrike.touching.run import verb_writing
+from restrike.touching.watching import LagPlan, look_at_lag
 from restrike.wiring.audience import Audience, Destinations, audience_of
 from restrike.wiring.consumers import Consumers, Item, consumers_of, touched_records
 
@@ -61,6 +62,7 @@ class Look:
         selection: Selection,
     ) -> None:
         self.verify = False
+        self.lag = LagPlan("")
         self.table = table
         self._reckoning = Reckoning(request, aws, table, selection)
         self.wcu_per_item = self._reckoning.wcu_per_item
@@ -89,7 +91,15 @@ class Look:
         self._warn_of_table(counted.items)
         units = self._destinations.units(table, counted.items.count, request.limit)
         reckoned = await self._reckoning.of(counted, units)
-        self._warnings += reckoned.warnings
+        self.lag = await look_at_lag(
+            request,
+            self._aws,
+            consumers,
+            reckoned.estimate.seconds,
+            endpoint=self._wire.url,
+            timeout_s=request.plan_timeout_s or PLAN_TIMEOUT_S,
+        )
+        self._warnings += (*reckoned.warnings, *self.lag.warnings)
         return TouchPlanData(
             run=self._run,
             table=table.name,
@@ -108,6 +118,10 @@ class Look:
             sample_others=others,
             estimate=reckoned.estimate,
             rate=reckoned.rate,
+            lag=self.lag.told,
+            max_lag_s=None if self.lag.options is None else self.lag.options.max_lag_s,
+            lag_usd=self.lag.usd,
+            late=self.lag.late,
             seconds_one_partition=reckoned.seconds_one_partition,
             prices=reckoned.prices,
             prices_as_of=reckoned.prices_as_of,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from restrike.model.lag import LagOptions
 from restrike.model.table import MARKER
 from restrike.touching.pace import PaceOptions
 from restrike.touching.request import Api
@@ -19,6 +20,7 @@ class Options(msgspec.Struct, frozen=True):
     ordered: bool = False
     concurrency: int = 16
     pace: PaceOptions = PaceOptions()
+    lag: LagOptions | None = None
     limit: int | None = None
     verify: bool = True
     verify_timeout_s: float = 60.0

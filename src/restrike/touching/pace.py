@@ -16,6 +16,7 @@ MIN_WCU_PER_S = 25.0  # about a batch a second: from less it would take minutes 
 START_SHARE = 0.5  # of what the table takes at once: where --rate max begins
 _SLEEP_FROM_S = 0.005
 _BURST_S = 0.1
+_LOOK_S = 1.0  # where consumers hold the pace: it may be another by then
 
 
 class PaceOptions(msgspec.Struct, frozen=True):
@@ -84,7 +85,8 @@ class Pace:
         self._clock = clock
         self._wcu_per_item = wcu_per_item
         self._adaptive = options.rate == "max"
-        self._items_cap = options.rate if isinstance(options.rate, int | float) else None
+        self._asked = self._items_cap = options.rate if isinstance(options.rate, int | float) else None
+        self._held: float | None = None
         if self._adaptive:
             self._cap = options.cap_wcu(capacity)
             self._wcu_per_s = options.start_wcu(capacity)
@@ -104,18 +106,35 @@ class Pace:
     def wcu_per_s(self) -> float:
         return self._wcu_per_s
 
+    def hold(self, items_per_s: float | None) -> None:
+        """From now on no more items a second than that, whatever else would be allowed; 0: none at all, None: as many
+        as that."""
+        self._held = items_per_s
+        self._items_cap = min((each for each in (self._asked, items_per_s) if each), default=None)
+        self._next = min(self._next, self._clock())  # what was reserved at another pace is not waited for
+
     async def take(self, items: int, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
-        """Returns when that many items may be written, or when `sleep` ends before its time."""
+        """Returns when that many items may be written, or when `sleep` ends before its time (it says so by True)."""
+        if self._held is not None:
+            await self._turn(sleep)
         self._adjust()
         now = self._clock()
         seconds = items * self._wcu_per_item / self._wcu_per_s
-        if self._items_cap is not None:
-            seconds = max(seconds, items / self._items_cap)
+        held = False
+        if self._items_cap is not None and items / self._items_cap > seconds:
+            seconds = items / self._items_cap
+            held = self._held is not None  # then the table's own pace is not what was reached
         start = max(self._next, now - _BURST_S)
         self._next = start + seconds
         if start - now > _SLEEP_FROM_S:
-            self._waited = True
+            self._waited = self._waited or not held
             await sleep(start - now)
+
+    async def _turn(self, sleep: Callable[[float], Awaitable[object]]) -> None:
+        """Waits until its turn is near: meanwhile the pace that is held may become another."""
+        while self._held == 0 or (self._held is not None and self._next - self._clock() > _LOOK_S):
+            if await sleep(_LOOK_S) is True:
+                return
 
     def consumed(self, items: int, wcu: float | None) -> None:
         """What a batch really took: later leave is reckoned with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ from restrike.touching.look import Look
 from restrike.touching.options import Options
 from restrike.touching.pace import PaceOptions
 from restrike.touching.progress import OnProgress
-from restrike.touching.request import CONCURRENCY, VERIFY_TIMEOUT_S, TouchRequest, check, command_line
+from restrike.touching.request import CONCURRENCY, OFF, VERIFY_TIMEOUT_S, TouchRequest, check, command_line
 from restrike.touching.run import KEYS, UNMARK, VERB, Asked, identity, line, summary, verb_writing
 from restrike.touching.standing import (
     asked_of,
@@ -90,9 +91,14 @@ class TouchPlan(SpooledPlan[TouchPlanData]):
         table, now = self._described()
         if self.data.done is None:
             check_accepted(self.request, self._table, table)
+            if self.data.late:
+                raise UsageError(
+                    self.data.late, "Wait for it, or give a higher --max-lag, or --max-lag off. Nothing was written."
+                )
         self.resume_words = self.resume_words or resume_words(table)
         # Stream records are stamped by the service's clock, not by ours.
         started_s = now.timestamp()
+        ahead_s = time.time() - started_s
         entering: Entering[TouchReport] = Entering(
             self._entry(started_s),
             done=self._report_again,
@@ -106,7 +112,9 @@ class TouchPlan(SpooledPlan[TouchPlanData]):
         async def work(life: Life) -> TouchReport:
             asked = msgspec.json.decode(life.run.request, type=Asked)
             try:
-                report = await Touch(self._aws, self._table, asked, life, on_progress or _silent).execute()
+                report = await Touch(
+                    self._aws, self._table, asked, life, on_progress or _silent, lambda: time.time() - ahead_s
+                ).execute()
             except NotFound as error:
                 if error.report is not None:  # between its end and its new beginning a table is not there
                     await asyncio.to_thread(self._check_same_table, error.report)
@@ -291,7 +299,7 @@ async def _look(
         data = await look.plan((spool or folder) / KEYS)
     table = look.table
     check_of_use(request, table)
-    options = msgspec.structs.replace(asked.options, verify=look.verify)
+    options = msgspec.structs.replace(asked.options, verify=look.verify, lag=look.lag.options)
     asked = Asked(as_it_must_be_given(request, table), selection, options, look.wcu_per_item)
     with Ledger(ledger, read_only=True) as book:
         others = [f"run {other}" for other in _active(book, table, besides=name)]
@@ -386,5 +394,7 @@ def resume(run: Run, ledger: Path, changes: dict[str, Any]) -> TouchPlan:
         changes = {name: value for name, value in changes.items() if name != "profile"} | {"aws": aws}
     if changes.get("verify") is False:
         changes = changes | {"verify_timeout_s": None}
+    if changes.get("max_lag") == OFF:
+        changes = {"max_lag_wait": None} | changes
     request = msgspec.structs.replace(request, run=run.name, again=False, ledger=str(ledger), **changes)
     return plan(request, known=asked)

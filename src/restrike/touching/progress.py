@@ -10,7 +10,8 @@ from restrike.model.report import Counts
 
 
 class TouchProgress(msgspec.Struct, frozen=True):
-    """Where a touch is; `seen` is None where the stream is not checked. Times in seconds."""
+    """Where a touch is; `seen` is None where the stream is not checked. Times in seconds. `held` says in words how its
+    consumers hold it back."""
 
     phase: str
     counts: Counts
@@ -20,6 +21,7 @@ class TouchProgress(msgspec.Struct, frozen=True):
     elapsed_s: float
     items_per_s: float
     wcu_per_s: float
+    held: str = ""
 
 
 OnProgress = Callable[[TouchProgress], None]

@@ -13,6 +13,7 @@ from restrike.errors import UsageError
 from restrike.model.flags import Flag, refuse_below, words
 from restrike.model.prices import given_prices
 from restrike.model.table import MARKER
+from restrike.model.window import duration
 from restrike.running.flags import (
     ACCEPT_REPLICATION_CONFLICTS,
     EXPECT_ACCOUNT,
@@ -28,6 +29,10 @@ from restrike.selecting.request import SelectionRequest
 Api = Literal["partiql", "update-item"]
 MAX_OVER = 20
 CONCURRENCY = 16
+MAX_LAG = "5m"
+MAX_LAG_WAIT = "1h"
+OFF = "off"
+LEAST_LAG_S = 60.0
 VERIFY_TIMEOUT_S = 60.0
 
 
@@ -48,6 +53,8 @@ class TouchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     concurrency: int | None = None
     rate: float | Literal["max"] | None = None
     max_wcu: float | None = None
+    max_lag: str | None = None
+    max_lag_wait: str | None = None
     price: str | None = None
     verify: bool | None = None
     verify_timeout_s: float | None = None
@@ -118,6 +125,15 @@ FLAGS = (
         default="25 % of capacity, 500 on demand",
         variable="RESTRIKE_MAX_WCU",
     ),
+    Flag(
+        "--max-lag",
+        "How far Lambda consumers may be behind; else it waits.",
+        "pace",
+        metavar="DURATION|off",
+        default=f"{MAX_LAG} from 10 minutes on",
+        completes="lag",
+    ),
+    Flag("--max-lag-wait", "How long it waits for one.", "pace", metavar="DURATION", default=MAX_LAG_WAIT),
     Flag("--concurrency", "Requests under way at once.", "pace", "integer", metavar="N", default=str(CONCURRENCY)),
     PRICE,
     Flag("--verify", "Look for each record on the stream.", "prove", "toggle", default="where safe"),
@@ -170,6 +186,7 @@ def check(request: TouchRequest) -> None:
     ):
         refuse_below(flag, value, least)
     given_prices(request.price)
+    _check_lag(request)
     if request.concurrency is not None and request.concurrency > 1_000:
         raise UsageError("--concurrency is at most 1,000")
     for flag, text in (
@@ -195,3 +212,13 @@ def check(request: TouchRequest) -> None:
         raise UsageError(f"--over names {len(request.names)} runs, and {MAX_OVER} at most go into a statement")
     if request.verify is False and request.verify_timeout_s is not None:
         raise UsageError("--verify-timeout goes with the proof, and --no-verify is without it")
+
+
+def _check_lag(request: TouchRequest) -> None:
+    for flag, text in (("--max-lag", request.max_lag), ("--max-lag-wait", request.max_lag_wait)):
+        if text is None or (text == OFF and flag == "--max-lag"):
+            continue
+        if duration(flag, text) < LEAST_LAG_S:
+            raise UsageError(f"{flag} {text} is less than a minute", "CloudWatch tells a lag by the minute, and later.")
+    if request.max_lag == OFF and request.max_lag_wait is not None:
+        raise UsageError("--max-lag-wait goes with a --max-lag, and off is without it")

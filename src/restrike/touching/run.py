@@ -63,7 +63,18 @@ def line(run: Run) -> str:
 
 
 TAKES = frozenset(
-    {"limit", "rate", "max_wcu", "concurrency", "verify", "profile", "force", "accept_replication_conflicts"}
+    {
+        "limit",
+        "rate",
+        "max_wcu",
+        "max_lag",
+        "max_lag_wait",
+        "concurrency",
+        "verify",
+        "profile",
+        "force",
+        "accept_replication_conflicts",
+    }
 )
 VERB = Verb("touch", summary, line, TAKES, tables=TABLES, own_tables=OWN_TABLES, kept_places=(STREAM,))
 UNMARK = Verb("unmark", summary, line, TAKES, tables=TABLES, own_tables=OWN_TABLES, kept_places=(STREAM,))

@@ -54,6 +54,8 @@ def show_plan(plan: TouchPlanData) -> Rows:
         row("", f"with {units} for Kinesis: {money(plan.change_data_usd)}")
     if estimate.seconds is not None:
         row("duration", f"{duration(estimate.seconds)} at {plan.rate}")
+    if plan.lag:
+        row("lag", plan.lag)
     if plan.seconds_one_partition is not None:
         row("", f"one partition key takes as few as 1,000 WCU/s: {duration(plan.seconds_one_partition)} at that")
     row("stream", f"{plan.view_type}; readers: {plan.readers}" if plan.view_type else "none: Kinesis gets what changes")
@@ -82,6 +84,8 @@ def progress_text(progress: TouchProgress, total: int | None) -> str:
         parts.append(f"{duration(max(0, total - counts.selected) / progress.items_per_s)} left")
     if progress.throttles:
         parts.append(f"{progress.throttles:,} throttles")
+    if progress.held:
+        parts.append(progress.held)
     return ", ".join(parts)
 
 
