@@ -123,6 +123,46 @@ def test_a_paused_run_goes_on(table: Table) -> None:
     assert set(table.fired(run).values()) == {1}
 
 
+@pytest.mark.parametrize(
+    ("state", "word", "code", "says", "then"),
+    [
+        ("RUNNING", "pause", 0, "run r is paused. Go on with it: restrike runs resume r", "PAUSED"),  # its process died
+        ("PAUSED", "pause", 0, "run r is paused already. Go on with it: restrike runs resume r", "PAUSED"),
+        ("INTERRUPTED", "pause", 0, "run r is paused. Go on with it:", "PAUSED"),
+        ("COMPLETED", "pause", 2, "run r is completed already", "COMPLETED"),
+        ("CANCELLED", "pause", 2, "run r is not at work: it is cancelled", "CANCELLED"),
+        ("FAILED", "pause", 2, "run r is not at work: it is failed", "FAILED"),
+        ("LIMITED", "pause", 2, "run r is not at work: it is limited", "LIMITED"),
+        ("PAUSED", "cancel", 0, "run r is cancelled. Go on with it: restrike runs resume r", "CANCELLED"),
+        ("CANCELLED", "cancel", 0, "run r is cancelled already", "CANCELLED"),
+        ("FAILED", "cancel", 0, "run r is cancelled", "CANCELLED"),
+        ("COMPLETED", "cancel", 2, "run r is completed already", "COMPLETED"),
+    ],
+)
+def test_a_run_that_is_not_at_work_is_paused_or_cancelled(
+    state: State, word: str, code: int, says: str, then: State
+) -> None:
+    entered("r", "touch", state)
+    result = restrike("runs", word, "r")
+    assert (result.code, result.stdout) == (code, "")
+    assert says in result.stderr
+    assert command.runs()["r"]["state"] == then
+    again = restrike("runs", word, "r")
+    assert (again.code, command.runs()["r"]["state"]) == (code, then), "a second time it is the same"
+
+
+def test_a_run_that_is_being_cancelled_is_not_paused() -> None:
+    entered("r", "touch")
+    with Ledger(LEDGER) as ledger:
+        ledger.acquire("r")
+        ledger.ask("r", "CANCELLING", "cancelled by the user")
+        refused = restrike("runs", "pause", "r")
+        again = restrike("runs", "cancel", "r")
+    assert (refused.code, again.code) == (2, 0)
+    assert "run r is being cancelled" in refused.stderr
+    assert command.runs()["r"]["state"] == "INTERRUPTED", "this process did not end it"
+
+
 def test_a_verb_that_is_not_known_is_listed_and_not_resumed(table: Table) -> None:
     """It became a touch."""
     entered("r", "transmogrify", "FAILED")

@@ -281,7 +281,9 @@ def test_cancel_stops_a_run_and_resume_completes_it(orders: Table) -> None:
     assert 0 < result.json["fired"] < 100
     assert f"restrike runs resume {run}" in result.stderr
     assert command.runs()[run]["state"] == "CANCELLED"
-    assert_error(restrike("runs", "cancel", run), 2, f"run {run} is cancelled already")
+    again = restrike("runs", "cancel", run)
+    assert (again.code, f"run {run} is cancelled already" in again.stderr) == (0, True), again
+    assert_error(restrike("runs", "pause", run), 2, f"run {run} is not at work: it is cancelled")
 
     resumed = restrike("runs", "resume", run, "--rate", "1000", "--execute", "--json")
     assert (resumed.code, resumed.json["state"], resumed.json["fired"]) == (0, "COMPLETED", 100), resumed

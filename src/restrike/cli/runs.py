@@ -217,33 +217,45 @@ def delete_run(name: str, execute: bool, ledger: str | None) -> None:
 @command.verb("pause", LEDGER)
 @click.argument("name", shell_complete=candidates.runs)
 def pause_run(name: str, ledger: str | None) -> None:
-    """End a run after what is in flight, as Ctrl-C does; `runs resume` goes on with it."""
+    """End a run that is at work after what is in flight, as Ctrl-C does; `runs resume` goes on with it."""
     _ask(name, ledger, "PAUSING", "PAUSED")
 
 
 @command.verb("cancel", LEDGER)
 @click.argument("name", shell_complete=candidates.runs)
 def cancel_run(name: str, ledger: str | None) -> None:
-    """Stop a run after what is in flight. What it fired stays fired."""
+    """Stop a run after what is in flight, or one that nobody goes on with. What it fired stays fired."""
     _ask(name, ledger, "CANCELLING", "CANCELLED")
 
 
 def _ask(name: str, ledger: str | None, state: State, ended: State) -> None:
+    """Asks the run's process to end it so. Of one that has ended so nothing is asked; of one that has ended otherwise
+    it is refused, but that a run that is to go on may be cancelled."""
     from restrike.cli.render.streams import say
+    from restrike.running.ledger import resume_command
 
     word = ended.lower()
     with _opened(ledger, read_only=False) as book:
         run = book.get(name)
+        resume = f"Go on with it: {resume_command(name, book.path)}"
         if book.is_active(name):
+            if run.state == "CANCELLING" != state:
+                raise UsageError(
+                    f"run {name} is being cancelled", f"When it has ended: {resume_command(name, book.path)}"
+                )
             if not book.ask(name, state, f"{word} by the user"):
                 raise UsageError(
                     f"run {name} has just ended: {book.get(name).state.lower()}", f"See: restrike runs show {name}"
                 )
             say(f"run {name} stops within seconds")
             return
-        if run.state in ("COMPLETED", "CANCELLED") or run.state == ended:
-            raise UsageError(
-                f"run {name} is {run.state.lower()} already", f"See what it did: restrike runs show {name}"
-            )
+        now = book.state_now(run)
+        if now == ended:
+            say(f"run {name} is {word} already. {resume}")
+            return
+        if now == "COMPLETED":
+            raise UsageError(f"run {name} is completed already", f"See what it did: restrike runs show {name}")
+        if ended == "PAUSED" and now != "INTERRUPTED":
+            raise UsageError(f"run {name} is not at work: it is {now.lower()}", resume)
         book.end(name, ended, f"{word} by the user", None)
-        say(f"run {name} is {word}")
+        say(f"run {name} is {word}. {resume}")
