@@ -67,6 +67,8 @@ def test_verbs_flags_and_choices() -> None:
     ]
     assert offered("restrike touch t --no-v") == ["--no-verify"]
     assert offered("restrike touch t --api ") == ["partiql", "update-item"]
+    assert offered("restrike touch t --max-lag ") == ["off", "1m", "5m", "15m", "1h"]
+    assert offered("restrike runs resume r --max-lag 1") == ["1m", "15m", "1h"]
     assert offered("restrike completion ") == ["bash", "zsh", "fish"]
     assert offered("restrike replay ") == ["stream:", "table:", "archive:", "export:", "jsonl:", "failures:"]
     assert offered("restrike replay stream:t --to l") == ["lambda:"]

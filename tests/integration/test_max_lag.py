@@ -88,8 +88,7 @@ def test_a_long_run_is_paced_by_its_consumers_and_a_short_one_where_that_is_aske
     assert long.lag_usd == pytest.approx(1_200 / ASK_EVERY_S * 4 * 0.00001)
     assert long.lag == f"5 min at most, of {consumer.name} (42 s now); asking CloudWatch costs less than $0.01"
     short = planned(orders).data
-    assert (short.max_lag_s, short.lag_usd) == (None, None)
-    assert short.lag == "not looked at in a run of less than 10 min; --max-lag does"
+    assert (short.max_lag_s, short.lag_usd, short.lag) == (None, None, "")
     assert planned(orders, max_lag="90s").data.max_lag_s == 90
     assert planned(orders, max_lag_wait="2h").data.max_lag_s == 300, "whoever says how long to wait, wants it"
     off = planned(orders, **LONG, max_lag="off").data

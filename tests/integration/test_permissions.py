@@ -111,8 +111,9 @@ def proxy(made: Table) -> Iterator[Proxy]:
 
 @pytest.fixture
 def orders(made: Table, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
-    """The table behind the proxy, and a Lambda with a mapping whose filter has to be asked for by itself."""
-    with stub_lambda(mapping("orders", {"eventName": ["INSERT"]}, KMSKeyArn=KEY_ARN)) as stub:
+    """The table behind the proxy, and a Lambda with a mapping whose filter has to be asked for by itself, and one
+    without."""
+    with stub_lambda(mapping("orders", {"eventName": ["INSERT"]}, KMSKeyArn=KEY_ARN), mapping("mailer")) as stub:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", proxy.endpoint_url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", stub.url)
         yield made
@@ -145,12 +146,14 @@ def test_a_touch(orders: Table, proxy: Proxy, tmp_path: Path, monkeypatch: pytes
     with (
         wired(pipes=[pipe], pipelines=[pipeline]) as stub,
         answering(b'{"ScalableTargets":[]}', content_type="application/x-amz-json-1.1") as autoscaling,
+        answering(b'{"MetricDataResults":[]}', content_type="application/x-amz-json-1.0") as cloudwatch,
     ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", cloudwatch)
         monkeypatch.setenv("AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING", autoscaling)
         monkeypatch.setenv("AWS_ENDPOINT_URL_PIPES", stub.url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_OSIS", stub.url)
         for make, words in (
-            (restrike.touch, {"all": True, "run": name, "verify": True, "ledger": ledger}),
+            (restrike.touch, {"all": True, "run": name, "verify": True, "max_lag": "5m", "ledger": ledger}),
             (restrike.touch, by_day | quick | {"api": "update-item"}),
             (restrike.touch, by_day | quick | {"date_format": "%Y-%m-%d"}),
             (restrike.touch, quick | {"keys": str(keys)}),

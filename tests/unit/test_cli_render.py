@@ -48,7 +48,7 @@ def test_json_is_as_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
 
 def progress(**changes: Any) -> Any:
     counts = Counts(selected=50, fired=40, already=10)
-    told = {"phase": "touching", "counts": counts, "seen": 30, "items_per_s": 10.0, "throttles": 0}
+    told = {"phase": "touching", "counts": counts, "seen": 30, "items_per_s": 10.0, "throttles": 0, "held": ""}
     return SimpleNamespace(**{**told, **changes})
 
 
@@ -56,6 +56,8 @@ def test_progress_of_a_touch() -> None:
     assert progress_text(progress(), 100) == "touching 50 of 100 (50%), 40 fired, 30 seen, 10 items/s, 5.0 s left"
     assert progress_text(progress(seen=None, throttles=2), None) == "touching 50, 40 fired, 10 items/s, 2 throttles"
     assert "left" not in progress_text(progress(phase="verifying"), 100)
+    slower = progress(held="slower: f is 6 min behind, and --max-lag is 5 min")
+    assert progress_text(slower, None).endswith("10 items/s, slower: f is 6 min behind, and --max-lag is 5 min")
 
 
 # ── carried out under the eyes of its user ───────────────────────────────────────────────────────────────

@@ -40,8 +40,9 @@ _METRICS: dict[str, Literal["Sum", "Maximum"]] = {
 
 
 class LagPlan(msgspec.Struct, frozen=True):
-    """Whether a run is paced by its consumers: `options`, None where it is not; `told` says so in words. `late` says
-    why it must not begin. `usd` is what asking costs, None where the run's length is not known."""
+    """Whether a run is paced by its consumers: `options`, None where it is not. `told` says so in words, but for a
+    short run of which nobody asked it. `late` says why it must not begin. `usd` is what asking costs, None where the
+    run's length is not known."""
 
     told: str
     options: LagOptions | None = None
@@ -105,7 +106,7 @@ async def look_at_lag(
     wait_s = seconds_of("--max-lag-wait", request.max_lag_wait or MAX_LAG_WAIT)
     watching = watched(consumers)
     if not asked and seconds is not None and seconds <= BY_DEFAULT_FROM_S:
-        return LagPlan(f"not looked at in a run of less than {duration(BY_DEFAULT_FROM_S)}; --max-lag does")
+        return LagPlan("")
     if not watching:
         return _without(asked, "there is no Lambda function of which it is sure that it fires", warns=False)
     if not aws.may_ask(cloudwatch.SERVICE):
