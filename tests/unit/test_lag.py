@@ -28,7 +28,7 @@ DELAY_S = 120.0
 @dataclass
 class Trial:
     """A run and its consumer, who takes `takes(second)` records a second; CloudWatch tells of a minute `delay_s` after
-    its end. `latency_s` is added to every age, and was usual before."""
+    its end. `latency_s` is added to every age, and was usual before. `fails`: while it takes nothing it is invoked."""
 
     takes: Callable[[int], float]
     most_per_s: float
@@ -38,6 +38,7 @@ class Trial:
     limit_s: float = LIMIT_S
     noise: float = 0.0
     latency_s: float = 1.0
+    fails: bool = False
     began_s: float = NOON_S
     rates: list[float] = field(default_factory=list)
     backlogs: list[float] = field(default_factory=list)
@@ -63,7 +64,7 @@ class Trial:
             while head + 1 < len(marks) and marks[head + 1] <= handled:
                 head += 1
             minute_s = now_s // PERIOD_S * PERIOD_S
-            if did > 0:
+            if did > 0 or (self.fails and handled < written):
                 age_s = self.latency_s + max(0, second - head)
                 ages[minute_s] = max(ages.get(minute_s, 0.0), age_s)
                 invocations[minute_s] = invocations.get(minute_s, 0.0) + did / 100
@@ -148,6 +149,19 @@ def test_one_that_stood_still_is_waited_for_and_caught_up_with() -> None:
     stood = Trial(lambda second: 0.0 if 1_800 < second < 3_000 else 100.0, 300.0, 100 * 12_000).run()
     assert min(stood.rates) == 0, "no invocation for five minutes: it pauses"
     assert stood.handled_s <= 1.05 * 13_200
+
+
+@pytest.mark.parametrize("most_per_s", [50.0, 120.0, 300.0])
+def test_one_that_failed_for_a_while_is_gone_on_with_as_fast_as_before(most_per_s: float) -> None:
+    """Almost nothing is written then: growing from there by a tenth a minute took more than an hour."""
+    takes = min(100.0, most_per_s)
+
+    def failing(second: int) -> float:
+        return 0.0 if 1_800 < second < 3_000 else 100.0
+
+    failed = Trial(failing, most_per_s, takes * 9_000, fails=True).run()
+    assert failed.handled_s <= 1.25 * (9_000 + 1_200)
+    assert failed.rates[-1] >= 0.9 * takes
 
 
 # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -176,6 +176,11 @@ class Behind:
         usual_s = min(max(self.consumer.window_s, self._usual_s or 0.0), AIM * self._limit_s)
         return self._age_s > usual_s + min(IDLE_S, self._limit_s / 4, EARLY * (self._heard_s - self._began_s))
 
+    @property
+    def at_work(self) -> float:
+        """The items a second that it took of late while it took any."""
+        return statistics.median([speed for speed in self._speeds if speed > 0] or [0.0])
+
     def lag_s(self, now_s: float) -> float:
         """The lag that a record has which is written now, as far as it can be foreseen."""
         if not self.has_backlog or not self.speed:
@@ -301,6 +306,6 @@ class Governor:
                 self._grew_s = now_s
         elif self.items_per_s is not None and now_s - self._grew_s >= PERIOD_S:
             if self._now(now_s) > AIM * self.items_per_s:  # only a pace that was reached has shown that it does no harm
-                taken = min((each.speed for each in self._consumers if each.speed), default=0.0)
+                taken = min((each.at_work for each in self._consumers if each.at_work), default=0.0)
                 self.items_per_s = max(self.items_per_s * GROWTH, taken)
             self._grew_s = now_s
