@@ -44,7 +44,7 @@ def _those(flags: tuple[Flag, ...], *fields: str) -> tuple[Flag, ...]:
 
 
 CHOOSING = _those(selecting.FLAGS, *NEEDED_BY)
-WRITING = _those(TOUCH_FLAGS, "api", "verify")
+WRITING = _those(TOUCH_FLAGS, "api", "verify", "max_lag")
 SUPERSEDED = _those(REPLAY_FLAGS, "if_superseded")
 KEPT = _those(DOCTOR_FLAGS, "archive", "export")
 KMS_KEY = _those(EXPORT_FLAGS, "kms_key")

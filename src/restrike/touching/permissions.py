@@ -10,7 +10,7 @@ from restrike.aws.settings import AwsSettings
 from restrike.model.permissions import Need, Scope
 from restrike.running.run import Run
 from restrike.selecting import permissions as selecting
-from restrike.touching.request import TouchRequest
+from restrike.touching.request import OFF, TouchRequest
 from restrike.touching.run import Asked
 
 
@@ -36,7 +36,16 @@ def needs(request: TouchRequest, scope: Scope) -> tuple[Need, ...]:
         ),
         *aws.naming_consumers(scope, table),
         *aws.naming_destinations(scope, table),
+        *_lag(request),
     )
+
+
+def _lag(request: TouchRequest) -> tuple[Need, ...]:
+    """How far consumers are behind."""
+    if request.max_lag == OFF:
+        return ()
+    without = "a touch does not wait for consumers that are behind"
+    return (Need("Metrics", ("cloudwatch:GetMetricData",), without=without),)
 
 
 def _proof(request: TouchRequest, scope: Scope) -> tuple[Need, ...]:
