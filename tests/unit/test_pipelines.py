@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
-from restrike.aws import pipelines
+from restrike.aws import autoscaling, exports, lambda_, pipelines, session
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 from restrike.errors import ServiceFault
+from restrike.model.table import KeyAttribute, KeySchema, TableInfo
 from tests.servers.witness import Answer, Asked, witness
 
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
@@ -65,17 +67,28 @@ def test_a_service_with_an_endpoint_of_its_own_is_there(monkeypatch: pytest.Monk
     assert pipelines.is_known_here(Aws(AwsSettings(region="cn-north-1")), "osis")
 
 
-@pytest.mark.parametrize("service", ["PIPES", "OSIS"])
+TABLE = TableInfo("t", "arn:aws:dynamodb:us-east-1:000000000000:table/t", KeySchema(KeyAttribute("pk", "S")))
+LISTS: dict[str, Callable[[Aws], object]] = {
+    "PIPES": lambda aws: pipelines.pipes(aws, "arn"),
+    "OSIS": pipelines.ingestion_pipelines,
+    "LAMBDA": lambda aws: lambda_.event_source_mappings(aws, "arn"),
+    "APPLICATION_AUTO_SCALING": lambda aws: autoscaling.scaling_of(aws, TABLE),
+    "DYNAMODB": lambda aws: list(exports.list_exports(aws, TABLE.arn)),
+}
+
+
+@pytest.mark.parametrize("service", LISTS)
 def test_a_list_that_never_ends_is_an_error(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pages were asked for as long as they held nothing."""
-    monkeypatch.setattr(pipelines, "MAX_PAGES", 3)
+    """Its pages were asked for as long as they held nothing, or it was cut without a word."""
+    monkeypatch.setattr(session, "MAX_PAGES", 3)
 
     def empty(asked: Asked) -> Answer:
-        token = {"NextToken": "more", "nextToken": "more"} if len(server.asked) < 20 else {}
-        return Answer(body=json.dumps({"Pipes": [], "Pipelines": [], **token}).encode())
+        token = {"NextToken": "more", "nextToken": "more", "NextMarker": "more"} if len(server.asked) < 20 else {}
+        members = ("Pipes", "Pipelines", "EventSourceMappings", "ScalableTargets", "ExportSummaries")
+        return Answer(body=json.dumps(dict.fromkeys(members, ()) | token).encode())
 
     with witness(empty) as server:
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
         with pytest.raises(ServiceFault, match="no end after 3 pages"):
-            pipelines.pipes(Aws(), "arn") if service == "PIPES" else pipelines.ingestion_pipelines(Aws())
+            LISTS[service](Aws())
     assert len(server.asked) == 3

@@ -8,12 +8,11 @@ from typing import Any, Literal
 import msgspec
 
 from restrike.aws.refusals import not_of
-from restrike.aws.session import Aws, ask
+from restrike.aws.session import Aws, pages
 from restrike.model.table import TableInfo
 
 SERVICE = "application-autoscaling"
 PERMISSION = "application-autoscaling:DescribeScalableTargets"
-MAX_PAGES = 10
 _UNITS: dict[str, Literal["WCU", "RCU"]] = {"WriteCapacityUnits": "WCU", "ReadCapacityUnits": "RCU"}
 
 
@@ -35,15 +34,11 @@ def scaling_of(aws: Aws, table: TableInfo) -> tuple[Scaling, ...]:
     names |= {f"table/{table.name}/index/{index.name}": index.name for index in table.indexes if index.kind == "global"}
     request = {"ServiceNamespace": "dynamodb", "ResourceIds": list(names)}
     found: list[Scaling] = []
-    for _ in range(MAX_PAGES):
-        answer = ask(client, "DescribeScalableTargets", **request)
+    for answer in pages(client, "DescribeScalableTargets", **request):
         try:
             found += _scaling(answer["ScalableTargets"], names)
         except (KeyError, TypeError, AttributeError):
             raise not_of("Application Auto Scaling", "DescribeScalableTargets", aws.endpoint(SERVICE)) from None
-        if not answer.get("NextToken"):
-            break
-        request["NextToken"] = answer["NextToken"]
     return tuple(found)
 
 

@@ -8,12 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from restrike.aws.session import Aws, ask
-from restrike.errors import AwsError
+from restrike.aws.session import Aws, ask, pages
 
 Kind = Literal["full", "incremental"]
-MOST_LISTED = 10_000
-"""Exports that are looked through: three times what 35 days of quarters of an hour are."""
 _PAGE = 25
 """That ListExports answers at once."""
 _METRIC_PERIOD_S = 3600
@@ -89,18 +86,11 @@ def start_export(aws: Aws, parameters: Mapping[str, Any]) -> Export:
 
 
 def list_exports(aws: Aws, table_arn: str) -> Iterator[Listed]:
-    """The table's exports of the last 90 days, in any order; AwsError where there are more than MOST_LISTED."""
-    client = aws.client("dynamodb")
-    after: dict[str, str] = {}
-    for _ in range(MOST_LISTED // _PAGE):
-        answer = ask(client, "ListExports", TableArn=table_arn, MaxResults=_PAGE, **after)
+    """The table's exports of the last 90 days, in any order."""
+    for answer in pages(aws.client("dynamodb"), "ListExports", TableArn=table_arn, MaxResults=_PAGE):
         for each in answer["ExportSummaries"]:
             kind = _KINDS.get(each.get("ExportType", ""), "full")
             yield Listed(each.get("ExportArn", ""), each.get("ExportStatus", ""), kind)
-        if not answer.get("NextToken"):
-            return
-        after = {"NextToken": answer["NextToken"]}
-    raise AwsError(f"ListExports: {table_arn} has more than {MOST_LISTED:,} exports of the last 90 days")
 
 
 def consumed_write_units(aws: Aws, table: str, since_s: float, until_s: float) -> float:

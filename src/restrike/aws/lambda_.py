@@ -11,11 +11,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from restrike.aws.session import Aws, ask
+from restrike.aws.session import Aws, ask, pages
 from restrike.aws.wire import Channel, Reply
 from restrike.errors import AccessDenied, AwsError, UsageError
 
-MAX_MAPPINGS = 1_000
 MAX_EVENT_BYTES = 6 * 1024 * 1024 - 1
 """The largest event of a synchronous invocation.
 
@@ -97,15 +96,8 @@ def has_other_sources(aws: Aws, function: FunctionName, mapping: str) -> bool:
 
 
 def _mappings(aws: Aws, **request: str) -> list[dict[str, Any]]:
-    client = aws.client("lambda")
-    found: list[dict[str, Any]] = []
-    while len(found) < MAX_MAPPINGS:
-        answer = ask(client, "ListEventSourceMappings", **request)
-        found += answer.get("EventSourceMappings", [])
-        if not answer.get("NextMarker"):
-            break
-        request["Marker"] = answer["NextMarker"]
-    return found
+    listed = pages(aws.client("lambda"), "ListEventSourceMappings", told="NextMarker", asked="Marker", **request)
+    return [each for page in listed for each in page.get("EventSourceMappings", [])]
 
 
 def with_filter(aws: Aws, mapping: Mapping[str, Any]) -> Mapping[str, Any]:

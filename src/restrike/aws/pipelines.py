@@ -8,10 +8,7 @@ from typing import Any
 
 import botocore.exceptions
 
-from restrike.aws.session import Aws, ask
-from restrike.errors import ServiceFault
-
-MAX_PAGES = 100  # a page may be empty
+from restrike.aws.session import Aws, ask, pages
 
 
 def pipes(aws: Aws, stream_arn: str) -> list[dict[str, Any]]:
@@ -65,13 +62,4 @@ def is_known_here(aws: Aws, service: str) -> bool:
 
 
 def _listed(aws: Aws, service: str, operation: str, member: str, **request: Any) -> list[dict[str, Any]]:
-    """All pages; ServiceFault where they do not end, since a list that is cut would name too few."""
-    client = aws.client(service)
-    found: list[dict[str, Any]] = []
-    for _ in range(MAX_PAGES):
-        answer = ask(client, operation, **request)
-        found += answer.get(member) or []
-        if not answer.get("NextToken"):
-            return found
-        request["NextToken"] = answer["NextToken"]
-    raise ServiceFault(f"{operation}: it has no end after {MAX_PAGES} pages", operation=operation)
+    return [each for page in pages(aws.client(service), operation, **request) for each in page.get(member) or []]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -23,8 +24,10 @@ from restrike.aws.endpoints import checked_endpoint
 from restrike.aws.refusals import EXPIRED_TOKEN_CODES, error_for, not_of, unreachable
 from restrike.aws.settings import AwsSettings
 from restrike.aws.trouble import note_try, told_if_silent
-from restrike.errors import AwsError, RestrikeError, UsageError
+from restrike.errors import AwsError, RestrikeError, ServiceFault, UsageError
 
+MAX_PAGES = 500
+"""Of a list. Exports come 25 a page: three times what 35 days of quarters of an hour are."""
 _COLD = botocore.config.Config(
     # A stream call must not go to a per-account host: its records are asked for by stream ARN.
     account_id_endpoint_mode="disabled",
@@ -259,3 +262,17 @@ def ask(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
     if member is not None and not isinstance(answer.get(member), dict | list | str):
         raise not_of(service, operation, where)
     return answer
+
+
+def pages(
+    client: Any, operation: str, *, told: str = "NextToken", asked: str = "NextToken", **request: Any
+) -> Iterator[dict[str, Any]]:
+    """Each page of a list, some of which may be empty. ServiceFault where there are more than MAX_PAGES: a list that is
+    cut would name too few. `told` and `asked` are what the place of the next page is called in answer and request."""
+    for _ in range(MAX_PAGES):
+        answer = ask(client, operation, **request)
+        yield answer
+        if not answer.get(told):
+            return
+        request[asked] = answer[told]
+    raise ServiceFault(f"{operation}: it has no end after {MAX_PAGES} pages", operation=operation)
