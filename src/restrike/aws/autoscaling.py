@@ -32,7 +32,7 @@ def scaling_of(aws: Aws, table: TableInfo) -> tuple[Scaling, ...]:
     client = aws.client(SERVICE)
     names = {f"table/{table.name}": ""}
     names |= {f"table/{table.name}/index/{index.name}": index.name for index in table.indexes if index.kind == "global"}
-    request = {"ServiceNamespace": "dynamodb", "ResourceIds": list(names)}
+    request: dict[str, Any] = {"ServiceNamespace": "dynamodb", "ResourceIds": list(names)}
     found: list[Scaling] = []
     for answer in pages(client, "DescribeScalableTargets", **request):
         try:
