@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,31 +51,30 @@ def table(dynamodb_local: str) -> Table:
     return create(dynamodb_local, ("pk", "N"), items=[{"pk": n} for n in range(ITEMS)])
 
 
-def on_stream(table: Table) -> list[Record]:
+def on_stream(table: Table, count: int) -> list[Record]:
+    """The first so many: the end of an open shard takes seconds to be told."""
     aws = AwsSettings(endpoint_url=table.endpoint_url)
-    return list(read_records(ReplayRequest(f"stream:{table.name}", "-", aws=aws)))
+    return list(itertools.islice(read_records(ReplayRequest(f"stream:{table.name}", "-", aws=aws)), count))
 
 
 @pytest.fixture(scope="module")
 def written(table: Table) -> list[Record]:
-    """Read once: the end of an open shard takes seconds to be told."""
     with pytest.MonkeyPatch.context() as environment:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             environment.setenv(name, "local")
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        return on_stream(table)
+        return on_stream(table, ITEMS)
 
 
 class Ground:
     """A table's records as messages in a folder, and redrives of it."""
 
-    def __init__(self, table: Table, folder: Path, found: list[Record] | None = None) -> None:
+    def __init__(self, table: Table, folder: Path, found: list[Record]) -> None:
         self.table = table
         self.folder = folder
         self.given_up = folder / "given-up"
         self.given_up.mkdir()
         self.url = table.endpoint_url
-        found = found or on_stream(table)
         self.records = [json.loads(record.raw) for record in found]
         self.places = [record.place for record in found]
         self.shard = found[0].shard
@@ -167,7 +167,7 @@ def test_what_the_item_has_become_is_for_the_user_to_say(ground: Ground, consume
 
 def test_items_are_compared_just_before_their_batch(dynamodb_local: str, tmp_path: Path, consumer: Invoked) -> None:
     table = create(dynamodb_local, ("pk", "N"), items=[{"pk": n} for n in range(6)])
-    ground = Ground(table, tmp_path)
+    ground = Ground(table, tmp_path, on_stream(table, 6))
     ground.write("a", ground.body(0, 6))
     keys = [each["dynamodb"]["Keys"] for each in ground.records]
 
@@ -190,7 +190,7 @@ def test_without_new_images_there_is_nothing_to_compare(dynamodb_local: str, tmp
     switch_stream(table, None)
     switch_stream(table, "KEYS_ONLY")
     table.load([{"pk": 1}, {"pk": 2}])
-    ground = Ground(table, tmp_path)
+    ground = Ground(table, tmp_path, on_stream(table, 2))
     ground.write("a", ground.body(0, 2))
     with pytest.raises(UsageError, match="no NewImage") as caught:
         ground.plan(if_superseded="skip")

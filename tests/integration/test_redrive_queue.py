@@ -52,7 +52,7 @@ def written(table: Table) -> list[Record]:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             environment.setenv(name, "local")
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        return on_stream(table)
+        return on_stream(table, ITEMS)
 
 
 @pytest.fixture

@@ -290,7 +290,7 @@ def test_what_has_expired_comes_from_the_archive(dynamodb_local: str, tmp_path: 
     path.write_text("\n".join(map(json.dumps, messages)))
     numbers = [int(each["dynamodb"]["Keys"]["pk"]["N"]) for each in expected]
     with faulty(dynamodb_local, [AccessDenied("DescribeStream")]) as proxy:
-        with pytest.raises(SourceLacks, match=r"is lost: .*not authorized"):
+        with pytest.raises(SourceLacks, match=r"cannot be read: .*not authorized"):
             read(str(path), proxy.endpoint_url)
         assert read(str(path), proxy.endpoint_url, archive=str(tmp_path / "kept")) == numbers[3:9] + numbers[12:14]
         path.write_text("\n".join(map(json.dumps, [*messages, strange])))

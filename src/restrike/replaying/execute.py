@@ -34,6 +34,10 @@ class Ways:
         """As it is when the replay begins."""
         return life.run
 
+    def begun(self, life: Life) -> bool:
+        """Whether the run may have delivered before this."""
+        return life.resumed
+
     def book(self, ledger: Ledger, run: Run) -> LedgerBook:
         return LedgerBook(ledger, run)
 
@@ -63,7 +67,7 @@ async def replay(
 
     async with contextlib.AsyncExitStack() as stack:
         # No start: the first part of a run that follows begins at the newest end.
-        stood_on = life.book.stands(run.name) if life.resumed else None
+        stood_on = life.book.stands(run.name) if ways.begun(life) else None
         opening = opening_of(
             resolved, aws, folder, run=run.name, started_s=run.started_s, stood_on=stood_on, again=given_again(run)
         )

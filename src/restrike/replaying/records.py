@@ -129,6 +129,6 @@ class _Reading:
                 self._on_nothing(record_filter.told())
             if source.gaps and not request.allow_gaps:
                 lost = "; ".join(f"{gap.shard}: {gap.why}" for gap in source.gaps)
-                raise SourceLacks(f"the source has lost records: {lost}", "What it still has was printed.")
+                raise SourceLacks(f"records are missing: {lost}", "What it still has was printed.")
             for gap in source.gaps:
                 self._on_lost(gap)

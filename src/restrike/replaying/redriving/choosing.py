@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from restrike import targets
-from restrike.aws import lambda_
+from restrike.aws import dynamodb, lambda_
 from restrike.aws.lambda_ import FunctionName, function_name
 from restrike.aws.session import Aws
-from restrike.errors import AwsError, UsageError
+from restrike.errors import AccessDenied, AwsError, Invalid, NotFound, UsageError
+from restrike.model.failure import Pointer
 from restrike.model.uri import Uri
 from restrike.sources.failures.index import Origin
 
@@ -53,6 +54,8 @@ def _original(aws: Aws, origin: Origin, known: dict[str, list[dict[str, Any]] | 
         found = error.message
     if isinstance(found, str):
         return Choice(origin, why=f"{found}: {NAME_IT}")
+    if found.region not in (None, aws.region):
+        return Choice(origin, why=f"its function is in {found.region}, and the Region is {aws.region}: --region")
     return Choice(origin, targets.parse(f"lambda:{found}", Path()))
 
 
@@ -87,3 +90,24 @@ def mapped(named: FunctionName, mappings: Sequence[Mapping[str, Any]]) -> Functi
     if named.qualifier not in (None, invoked.qualifier or "$LATEST"):
         return f"it names {named.qualifier}, and the mapping invokes {invoked.qualifier or '$LATEST'}"
     return invoked
+
+
+def comparable(aws: Aws, choices: Sequence[Choice]) -> list[Choice]:
+    """The choices, without those of streams whose items cannot be compared with their records."""
+    streams = {choice.origin[0] for choice in choices if choice.target is not None}
+    why = {stream: _not_comparable(aws, stream) for stream in sorted(streams)}
+    return [
+        Choice(choice.origin, why=why[choice.origin[0]]) if why.get(choice.origin[0]) else choice for choice in choices
+    ]
+
+
+def _not_comparable(aws: Aws, stream: str) -> str:
+    """Why not; empty where they can. A table of the same name in this account and Region is another one: its items
+    would decide about strangers' records."""
+    cannot = "its items cannot be compared, which --if-superseded skip does"
+    try:
+        table, _ = dynamodb.describe_table(aws, Pointer(stream, "", 0, 0).table)
+    except (NotFound, AccessDenied, Invalid) as error:
+        return f"{cannot}: {error.message}"
+    of_table = stream.partition("/stream/")[0]
+    return "" if table.arn == of_table else f"{cannot}: it is of {of_table}, and here is {table.arn}"

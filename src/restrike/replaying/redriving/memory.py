@@ -151,6 +151,9 @@ class Remembering(Ways):
     def run(self, life: Life) -> Run:
         return life.book.get(life.run.name)  # with the counts of the parts before
 
+    def begun(self, life: Life) -> bool:
+        return life.resumed or self._part != "0"  # parts may have one target
+
     def book(self, ledger: Ledger, run: Run) -> LedgerBook:
         return RememberingBook(ledger, run, self._part, self.memory)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from restrike.aws.streams import RETENTION_S
 from restrike.errors import UsageError
 from restrike.model.plan import MessagePlan, PlanWarning, RedrivePlanData, ReplayPlanData
 from restrike.model.report import RedriveReport
-from restrike.model.times import iso_or_none
+from restrike.model.times import iso, iso_or_none
 from restrike.model.window import Window
 from restrike.replaying.counts import OnReplayProgress
 from restrike.replaying.earlier import report_again
@@ -24,7 +25,7 @@ from restrike.replaying.filters import FilterRequest
 from restrike.replaying.on_failure import on_failure_path
 from restrike.replaying.opening import opening_of
 from restrike.replaying.plan import look, names, pinned
-from restrike.replaying.redriving.choosing import Choice, originals
+from restrike.replaying.redriving.choosing import Choice, comparable, originals
 from restrike.replaying.redriving.engine import redrive as carry_on
 from restrike.replaying.redriving.queue import RECEIVED
 from restrike.replaying.redriving.request import ORIGINAL, RedriveRequest, check, command_line, source_of
@@ -44,6 +45,8 @@ from restrike.sources.failures.resolving import resolve
 from restrike.sources.failures.state import MESSAGES, RECORDS, State
 
 TOLD_MESSAGES = 1_000
+_TOLD_BY_MESSAGE = ("not-taken", "lost", "expires")
+"""Warnings of a source, which a redrive's plan tells message by message."""
 
 
 class RedrivePlan(SpooledPlan[RedrivePlanData]):
@@ -232,9 +235,11 @@ async def _look(
             choices = await asyncio.to_thread(originals, aws, origins)
         else:
             choices = [Choice(origin, base.target) for origin in origins]
+        if base.skip_superseded:
+            choices = await asyncio.to_thread(comparable, aws, choices)
         resolved, replays = await _parts(name, redrive, choices, aws, ledger, folder, known)
         rows, stays, count = _rows(index, choices)
-    warnings += [each for replay in replays for each in replay.warnings if each.code not in ("not-taken", "lost")]
+    warnings += [each for replay in replays for each in replay.warnings if each.code not in _TOLD_BY_MESSAGE]
     done = known is not None and known.verb == VERB.name and known.state == "COMPLETED"
     return resolved, RedrivePlanData(
         run=name,
@@ -269,7 +274,9 @@ async def _follow(index: Index, base: Resolved, aws: Aws, warnings: list[PlanWar
         async with asyncio.timeout(longest_s):
             await resolve(index, lambda: aws, archive)
     except TimeoutError:
-        text = f"not all pointers could be followed within {longest_s:g} s: the run goes on with it"
+        _, oldest_s = index.pointing(time.time() - RETENTION_S)
+        when = "" if oldest_s is None else f"; the first of them expires at {iso(oldest_s + RETENTION_S)}"
+        text = f"not all pointers could be followed within {longest_s:g} s: the run goes on with it{when}"
         warnings.append(PlanWarning("not-followed", text))
 
 
@@ -284,10 +291,10 @@ async def _parts(
     for choice in choices:
         if choice.target is None:
             stays.append((choice.origin, choice.why))
-        elif redrive.request.replay.to == ORIGINAL:
-            groups.setdefault((choice.origin[0], choice.target.rest), []).append(choice)
         else:
-            groups.setdefault(("", choice.target.rest), []).append(choice)
+            # Items are compared with those of one table; else one consumer takes all streams in one go.
+            apart = redrive.request.replay.to == ORIGINAL or base.skip_superseded
+            groups.setdefault((choice.origin[0] if apart else "", choice.target.rest), []).append(choice)
     parts, replays = [], []
     for group in groups.values():
         origins = tuple(choice.origin for choice in group)

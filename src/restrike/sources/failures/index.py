@@ -21,7 +21,7 @@ from restrike.model.record import Record, read_record
 from restrike.running.spool import written
 
 PAGE_RECORDS, PAGE_BYTES = 500, 4_000_000
-WHOLE, PARTLY = "whole", "partly"
+WHOLE, PARTLY, UNREAD = "whole", "partly", "unread"
 FROM_PAYLOAD = "its payload"
 
 _MESSAGES = """
@@ -59,6 +59,7 @@ CREATE TEMP VIEW followed AS SELECT * FROM taken.messages m WHERE why = '' AND E
   SELECT 1 FROM temp.wanted w WHERE w.stream = m.stream AND w.function IS m.function
 )
 """
+_SAME = "{0}.stream = f.stream AND {0}.shard = f.shard AND {0}.first = f.first AND {0}.last = f.last"
 _ORIGINS = "SELECT DISTINCT stream, function FROM taken.messages WHERE why = '' ORDER BY stream, function"
 
 
@@ -79,8 +80,8 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a pointer. `state` is WHOLE, PARTLY (its beginning is lost) or empty (all of it is); `source` is
-    where it was looked for last."""
+    """What became of a pointer. `state` is WHOLE, PARTLY (its beginning is lost), UNREAD (it may be there, and was
+    not to be read) or empty (all of it is lost); `source` is where it was looked for last, or why it could not be."""
 
     pointer: Pointer
     state: str
@@ -88,9 +89,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def lost(self) -> str:
-        """What of its batch is nowhere; empty where it is whole."""
+        """What of its batch is not to be had; empty where it is whole."""
         if self.state == WHOLE:
             return ""
+        if self.state == UNREAD:
+            return f"its batch cannot be read: {self.source}"
         what = "the beginning of its batch" if self.state == PARTLY else "its batch"
         return f"{what} is lost: {self.source}"
 
@@ -180,13 +183,15 @@ class Index:
         query = "SELECT 1 FROM taken.brought WHERE stream = ? AND shard = ? AND first = ? AND last = ?"
         return self._db.execute(query, _key(pointer)).fetchone() is not None
 
-    def pointing(self) -> tuple[int, float | None]:
-        """How many messages bring no records along, and when the first record arrived that they point at."""
+    def pointing(self, since_s: float) -> tuple[int, float | None]:
+        """How many messages bring no records along, and when the first record arrived that they point at: since then,
+        where it was not followed yet."""
         query = (
-            "SELECT count(*), min(first_s) FROM followed f WHERE NOT EXISTS (SELECT 1 FROM taken.brought b "
-            "WHERE b.stream = f.stream AND b.shard = f.shard AND b.first = f.first AND b.last = f.last)"
+            f"SELECT count(*), min(CASE WHEN first_s >= ? AND NOT EXISTS (SELECT 1 FROM pointers p WHERE {_SAME.format('p')} "  # noqa: S608, E501 - our own names
+            f"AND p.state <> '{UNREAD}') THEN first_s END) FROM followed f "
+            f"WHERE NOT EXISTS (SELECT 1 FROM taken.brought b WHERE {_SAME.format('b')})"
         )
-        number, first_s = self._db.execute(query).fetchone()
+        number, first_s = self._db.execute(query, (since_s,)).fetchone()
         return int(number), first_s
 
     def view_type(self) -> str | None:
@@ -241,8 +246,10 @@ class Index:
             self._db.executemany("INSERT INTO shards VALUES (?, ?, ?)", rows)
 
     def ordered(self, stream: str) -> list[str]:
+        """Those that have no turn yet last: that of the oldest pointer first."""
         query = "SELECT shard FROM shards WHERE stream = ? ORDER BY turn"
-        return [shard for (shard,) in self._db.execute(query, (stream,))]
+        known = [shard for (shard,) in self._db.execute(query, (stream,))]
+        return known + [shard for shard, _ in self.shards(stream) if shard not in known]
 
     def records(self, stream: str, shard: str, ranges: Iterable[tuple[int, int]], after: int) -> Iterator[list[Record]]:
         """Pages of the shard's records within those ranges, which rise and do not overlap, and behind a place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from restrike.model.times import iso
 from restrike.model.window import Gap, Window
 from restrike.running.spool import Spool
 from restrike.sources import SourceInfo
-from restrike.sources.failures.index import PARTLY, WHOLE, Index, Origin, Outcome, copy
+from restrike.sources.failures.index import PARTLY, UNREAD, WHOLE, Index, Origin, Outcome, copy
 from restrike.sources.failures.resolving import Ranges, resolve
 from restrike.sources.failures.state import MESSAGES, RECORDS
 
@@ -94,7 +95,7 @@ class FailureSource:
             for why, number in index.untaken()[:TOLD_REASONS]
         ]
         view_type = index.view_type()
-        pointing, oldest_s = index.pointing()
+        pointing, oldest_s = index.pointing(time.time() - RETENTION_S)
         if view_type is None and len(arns) == 1:
             try:
                 view_type = (await asyncio.to_thread(streams.describe_stream, self._ask(), arns[0]))[0].view_type
@@ -140,10 +141,14 @@ def lost(outcome: Outcome) -> Gap:
     pointer = outcome.pointer
     what = "the beginning of a batch" if outcome.state == PARTLY else "a batch"
     when = "" if pointer.first_s is None else f" that arrived at {iso(pointer.first_s)}"
-    why = (
-        f"{what} of table {pointer.table}{when}, {pointer.first} to {pointer.last}, is lost: {outcome.source}. "
-        "What is left: --archive, an export of that time, or restrike touch of its items"
-    )
+    which = f"{what} of table {pointer.table}{when}, {pointer.first} to {pointer.last},"
+    if outcome.state == UNREAD:
+        why = f"{which} cannot be read: {outcome.source}"
+    else:
+        why = (
+            f"{which} is lost: {outcome.source}. "
+            "What is left: --archive, an export of that time, or restrike touch of its items"
+        )
     return Gap(pointer.shard, pointer.first_s, pointer.last_s, why)
 
 

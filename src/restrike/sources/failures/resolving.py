@@ -5,6 +5,7 @@
 3. A pointer is whole where its first and its last record came in one reading. Where the first is missing, the stream
    has forgotten it.
 4. What is not whole is looked for in the archive, in the hours of its arrival.
+5. What may not be read is not lost: it is asked for again by the next part of the run.
 
 What a pointer led to is on disk before anything of it is delivered: a slow consumer lets nothing expire.
 """
@@ -29,7 +30,7 @@ from restrike.model.record import Record
 from restrike.model.uri import Uri
 from restrike.model.window import Gap, Window
 from restrike.sources import Opening, Resolved, kind_of
-from restrike.sources.failures.index import PARTLY, WHOLE, Index, Outcome
+from restrike.sources.failures.index import PARTLY, UNREAD, WHOLE, Index, Outcome
 
 SIDE_BY_SIDE = 8  # shards that are read at the same time
 ARRIVAL_SLACK_S = 61.0
@@ -59,16 +60,16 @@ async def resolve(index: Index, ask: Callable[[], Aws], archive: str = "") -> No
     for stream in index.streams():
         shards = [shard for shard, _ in index.shards(stream)]
         sought = [shard for shard in shards if _open(index, stream, shard)]
-        if sought:
-            await _from_stream(index, ask(), stream, sought)
-        index.order(stream, shards)  # those of which the stream knows nothing come by their oldest pointer
+        if not sought or await _from_stream(index, ask(), stream, sought):
+            index.order(stream, shards)  # those of which the stream knows nothing come by their oldest pointer
         lost = [each for shard in sought for each in index.pointers(stream, shard) if not _whole(index, each)]
         if lost and archive:
             await _from_archive(index, ask, archive, stream, lost)
 
 
 def _open(index: Index, stream: str, shard: str) -> list[Pointer]:
-    return [each for each in index.pointers(stream, shard) if index.outcome(each) is None]
+    found = ((each, index.outcome(each)) for each in index.pointers(stream, shard))
+    return [each for each, outcome in found if outcome is None or outcome.state == UNREAD]
 
 
 def _whole(index: Index, pointer: Pointer) -> bool:
@@ -76,26 +77,30 @@ def _whole(index: Index, pointer: Pointer) -> bool:
     return found is not None and found.state == WHOLE
 
 
-async def _from_stream(index: Index, aws: Aws, stream: str, sought: list[str]) -> None:
-    why = ""
+async def _from_stream(index: Index, aws: Aws, stream: str, sought: list[str]) -> bool:
+    """Whether the stream told its shards, or that it has none."""
+    why = state = ""
     listed: dict[str, Shard] = {}
     here = aws.configured_endpoint("dynamodbstreams") is not None
     region = Pointer(stream, "", 0, 0).region
     if not here and region != aws.region:
-        why = f"the stream is in {region}, and the Region is {aws.region}"
+        why, state = f"the stream is in {region}, and the Region is {aws.region}: --region {region}", UNREAD
     else:
         async with streams.connect(aws, connections=SIDE_BY_SIDE + 2) as wire:
             try:
                 listed = await streams.list_shards(wire, stream)
-            except (NotFound, AccessDenied, Invalid) as error:
+            except (NotFound, Invalid) as error:
                 why = error.message
+            except AccessDenied as error:
+                why, state = error.message, UNREAD
             else:
                 index.order(stream, in_order(listed, [shard for shard, _ in index.shards(stream)]))
                 await _passes(index, wire, stream, [shard for shard in sought if shard in listed])
     why = why or f"{FROM_STREAM} has forgotten the shard"
     for shard in sought:
         if shard not in listed:
-            index.settle(Outcome(each, "", why) for each in _open(index, stream, shard))
+            index.settle(Outcome(each, state, why) for each in _open(index, stream, shard))
+    return state != UNREAD
 
 
 async def _passes(index: Index, wire: Wire, stream: str, sought: list[str]) -> None:
@@ -104,8 +109,11 @@ async def _passes(index: Index, wire: Wire, stream: str, sought: list[str]) -> N
     async def one(shard: str) -> None:
         async with turns:
             pointers = _open(index, stream, shard)
-            async with contextlib.aclosing(stretch(wire, stream, shard, pointers[0].first)) as pages:
-                await _take(index, pages, pointers)
+            try:
+                async with contextlib.aclosing(stretch(wire, stream, shard, pointers[0].first)) as pages:
+                    await _take(index, pages, pointers)
+            except AccessDenied as error:
+                index.settle(Outcome(each, UNREAD, error.message) for each in _open(index, stream, shard))
 
     await together(map(one, sought))
 
@@ -179,6 +187,8 @@ async def _from_archive(
         if found.state == WHOLE and any(_touches(gap, each) for gap in gaps):
             found = Outcome(each, PARTLY, f"{FROM_ARCHIVE} has a gap there")
         before = index.outcome(each)
+        if before is not None and before.state == UNREAD and not found.state:
+            found = Outcome(each, UNREAD, f"{before.source}; and {found.source}")
         if found.state or before is None or not before.state:
             outcomes.append(found)
     index.settle(outcomes)
