@@ -14,7 +14,7 @@ import restrike
 from restrike.aws.settings import AwsSettings
 from restrike.errors import UsageError
 from restrike.model.record import Record
-from restrike.model.report import RedriveReport
+from restrike.model.report import RedriveReport, RescueReport
 from restrike.replaying.records import read_records
 from restrike.replaying.redriving import rescue
 from restrike.replaying.redriving.plan import RedrivePlan
@@ -351,6 +351,45 @@ def test_only_objects_that_are_done_are_deleted_and_only_where_asked(
 
 
 # ── rescue ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rescued(ground: Ground, path: Path, **how: Any) -> RescueReport:
+    request = ReplayRequest(str(ground.given_up), "", aws=AwsSettings(endpoint_url=ground.url), **how)
+    return rescue.plan(RedriveRequest(request, rescue=f"jsonl:{path}")).execute()
+
+
+def test_a_rescue_keeps_what_is_left_of_a_batch(ground: Ground, consumer: Invoked) -> None:
+    """Its rest would be lost, too; and it is known for a rest when it is redriven."""
+    before = str(ground.places[0] - 1)  # which the stream has not, or not any more
+    ground.write("a", ground.body(0, 3, startSequenceNumber=before))
+    ground.write("b", ground.body(8, 10))
+    path = ground.folder / "rescued.jsonl"
+    report = rescued(ground, path)
+    assert (report.pointers, report.records, report.exit_code) == (2, 5, 4)
+    assert stays(report) == {"the beginning of its batch is lost: the stream": 1}
+    with faulty(ground.url, [AccessDenied("DescribeStream")]) as proxy:
+        ground.url = proxy.endpoint_url
+        for number, (source, archive) in enumerate([("", f"jsonl:{path}"), (str(path), "")]):
+            consumer.got.clear()
+            found = ground.plan(f"lambda:f{number}", where=source, archive=archive, run=f"not-{number}").execute()
+            assert (found.done, found.delivered, found.exit_code) == (1, 2, 4)
+            assert consumer.places() == ground.places[8:10]
+            found = ground.plan(
+                f"lambda:f{number}", where=source, archive=archive, run=f"gaps-{number}", allow_gaps=True
+            ).execute()
+            assert (found.done, found.delivered) == (1, 3), "it is sent, and stays"
+            assert consumer.places() == ground.places[8:10] + ground.places[:3]
+
+
+@pytest.mark.parametrize(
+    "how", [{"run": "x"}, {"batch_size": 5}, {"if_superseded": "send"}, {"target_options": {"timeout_s": 3}}]
+)
+def test_a_rescue_refuses_what_it_has_no_use_for(ground: Ground, how: dict[str, Any]) -> None:
+    ground.write("a", ground.body(3, 6))
+    with pytest.raises(UsageError, match="a rescue has no use for --"):
+        rescued(ground, ground.folder / "rescued.jsonl", **how)
+    with pytest.raises(UsageError, match="lies among the messages"):
+        rescued(ground, ground.given_up / "rescued.jsonl")
 
 
 def test_a_rescue_is_what_a_redrive_takes_later(ground: Ground, consumer: Invoked) -> None:

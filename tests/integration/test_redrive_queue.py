@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import io
 import itertools
 import json
@@ -10,6 +12,7 @@ import random
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,10 @@ from botocore.compat import HTTPHeaders
 from restrike.aws import sqs
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
-from restrike.errors import AwsError, UsageError
+from restrike.errors import AccessDenied, AwsError, NotFound, UsageError
 from restrike.model.record import Record
 from restrike.model.report import RedriveReport, RescueReport
+from restrike.model.times import iso
 from restrike.replaying.redriving import from_queue, queue
 from restrike.replaying.redriving.from_queue import QueuePlan
 from restrike.replaying.redriving.request import RedriveRequest
@@ -34,11 +38,18 @@ from tests.integration.safety import command
 from tests.integration.safety import restrike as run_restrike
 from tests.integration.tables import Table, create
 from tests.integration.test_redrive import FUNCTION, Ground, on_stream
-from tests.servers.faults import AccessDenied, faulty
+from tests.servers import faults
+from tests.servers.faults import faulty
 from tests.servers.invoked import Invoked, invoked
 from tests.servers.ministack import MiniStack
+from tests.servers.witness import Answer, Asked, Witness, in_json, witness
 
 ITEMS = 40
+
+
+def epoch_s(text: str | None) -> float:
+    assert text is not None
+    return datetime.fromisoformat(text).timestamp()
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +114,8 @@ def redriven(found: QueuePlan) -> RedriveReport:
 
 
 def plan(ground: Ground, which: str, *, keep: bool = False, rescue: str | None = None, **how: Any) -> QueuePlan:
-    replay: dict[str, Any] = {"if_superseded": "send", "run": "run", "retries": 0, "to": f"lambda:{FUNCTION}"} | how
+    replay: dict[str, Any] = {"if_superseded": "send", "run": "run", "retries": 0, "to": f"lambda:{FUNCTION}"}
+    replay = (replay if rescue is None else {"to": ""}) | how
     request = ReplayRequest(
         f"sqs://{which}",
         ledger=str(ground.folder / "ledger.db"),
@@ -192,17 +204,148 @@ def test_messages_by_way_of_sns(
 def test_a_rescue_gives_everything_back(ground: Ground, consumer: Invoked, mailbox: Mailbox) -> None:
     mailbox.send(ground.body(3, 6), ASYNCHRONOUS)
     path = ground.folder / "rescued.jsonl"
-    found = plan(ground, mailbox.name, to="", rescue=f"jsonl:{path}")
+    found = plan(ground, mailbox.name, rescue=f"jsonl:{path}")
     assert not path.exists()
     report = found.execute()
     assert isinstance(report, RescueReport)
     assert (report.messages, report.pointers, report.records, report.exit_code) == (2, 1, 3, 4)
     assert (mailbox.counts(), consumer.got) == ((2, 0), [])
-    with faulty(ground.url, [AccessDenied("DescribeStream")]) as proxy:
+    with faulty(ground.url, [faults.AccessDenied("DescribeStream")]) as proxy:
         ground.url = proxy.endpoint_url
         later = plan(ground, mailbox.name, source_options={"archive": f"jsonl:{path}"}).execute()
     assert isinstance(later, RedriveReport)
     assert (later.done, later.deleted, later.delivered) == (1, 1, 3)
+
+
+def test_it_is_told_until_when_messages_that_stay_are_of_use(
+    ground: Ground, consumer: Invoked, mailbox: Mailbox
+) -> None:
+    """The stream forgets what they point at, and the queue deletes them: the earlier counts."""
+    mailbox.client.set_queue_attributes(QueueUrl=mailbox.url, Attributes={"MessageRetentionPeriod": "7200"})
+    in_an_hour, began_s = iso(time.time() - 23 * 3600), time.time()
+    mailbox.send(
+        ground.body(1, 2, function=None),
+        ASYNCHRONOUS,
+        ground.body(3, 4, function=None, approximateArrivalOfFirstRecord=in_an_hour),
+        ground.body(5, 6),
+    )
+    consumer.map(ground.stream, FUNCTION)
+    report = redriven(plan(ground, mailbox.name, to="original"))
+    assert (report.done, len(report.staying), report.exit_code) == (1, 3, 4)
+    soonest, *others = report.staying
+    assert (soonest.expires, soonest.expires_by) == (iso(epoch_s(in_an_hour) + 24 * 3600), "the stream")
+    assert {each.expires_by for each in others} == {"the queue"}
+    assert all(began_s + 7199 <= epoch_s(each.expires) <= time.time() + 7201 for each in others)
+    received = mailbox.client.receive_message(QueueUrl=mailbox.url, MaxNumberOfMessages=10)["Messages"]
+    assert {each["MessageId"] for each in received} == {each.name for each in report.staying}
+    assert {each["name"] for each in report.as_json()["staying"]} == {each.name for each in report.staying}
+
+
+def test_a_rescue_writes_what_expires_first_first(ground: Ground, consumer: Invoked, mailbox: Mailbox) -> None:
+    arrived_s = int(time.time()) - 12 * 3600
+    order = [3, 1, 2, 0]
+    for n in order:
+        at = iso(arrived_s + n * 3600)
+        mailbox.send(ground.body(n, n + 1, approximateArrivalOfFirstRecord=at, approximateArrivalOfLastRecord=at))
+    path = ground.folder / "rescued.jsonl"
+    report = plan(ground, mailbox.name, rescue=f"jsonl:{path}").execute()
+    assert isinstance(report, RescueReport)
+    found = [json.loads(line)["DDBStreamBatchInfo"]["startSequenceNumber"] for line in path.read_text().splitlines()]
+    assert [int(each) for each in found] == ground.places[:4]
+    assert [each.expires for each in report.staying] == [iso(arrived_s + n * 3600 + 24 * 3600) for n in range(4)]
+    assert [each.why for each in report.staying] == [""] * 4
+
+
+@contextlib.contextmanager
+def denying(stack: MiniStack, operation: str) -> Iterator[Witness]:
+    """MiniStack for credentials that lack the permission for that operation."""
+
+    def answer(asked: Asked) -> Answer:
+        if asked.headers.get("x-amz-target", "").endswith(operation):
+            refusal = {"__type": "com.amazonaws.sqs#AccessDenied", "message": f"not authorized to perform: {operation}"}
+            return in_json(refusal, 400, {"Content-Type": "application/x-amz-json-1.0"})
+        headers = {name: value for name, value in asked.headers.items() if name not in ("host", "connection")}
+        upstream = http.client.HTTPConnection(stack.endpoint_url.removeprefix("http://"), timeout=30)
+        with contextlib.closing(upstream):
+            upstream.request(asked.method, asked.target, asked.body, headers)
+            told = upstream.getresponse()
+            return Answer(told.status, told.read(), {"Content-Type": told.headers.get("Content-Type", "")})
+
+    with witness(answer) as proxy:
+        yield proxy
+
+
+def test_what_may_not_be_deleted_is_told_and_sent_once(
+    ground: Ground, consumer: Invoked, ministack: MiniStack, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox.send(ground.body(3, 6), ground.body(10, 12))
+    with denying(ministack, "DeleteMessageBatch") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", proxy.url)
+        report = redriven(plan(ground, mailbox.name))
+    assert (report.done, report.deleted, report.delivered, report.exit_code) == (2, 0, 5, 4)
+    ((why, messages),) = report.stays
+    assert (why.startswith("done, but the queue did not delete it: DeleteMessageBatch"), messages) == (True, 2)
+    assert sum(mailbox.counts()) == 2
+
+
+def test_what_may_not_be_given_back_is_told(
+    ground: Ground, consumer: Invoked, ministack: MiniStack, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox.send(ground.body(3, 6), ASYNCHRONOUS)
+    warned: list[str] = []
+    with denying(ministack, "ChangeMessageVisibilityBatch") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", proxy.url)
+        report = plan(ground, mailbox.name).execute(on_warning=warned.append)
+    assert isinstance(report, RedriveReport)
+    assert (report.done, report.deleted) == (1, 1)
+    (warning,) = warned
+    assert warning.startswith("messages are hidden for up to 10 minutes more: ChangeMessageVisibilityBatch")
+
+
+def test_who_works_a_queue_off_must_be_known(ground: Ground, consumer: Invoked, mailbox: Mailbox) -> None:
+    """The plan stands without; taking messages away from somebody does not."""
+    mailbox.send(ground.body(3, 6))
+    consumer.denied = True
+    found = plan(ground, mailbox.name)
+    assert found.data.messages == 1
+    assert [each.code for each in found.data.warnings] == ["readers-unknown"]
+    assert "ListEventSourceMappings" in found.data.warnings[0].message
+    with pytest.raises(AccessDenied, match="ListEventSourceMappings"):
+        found.execute()
+    assert mailbox.counts() == (1, 0)
+
+
+def test_what_the_metric_does_not_tell_is_told(
+    ground: Ground, consumer: Invoked, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = in_json({"__type": "AccessDenied", "message": "not authorized: cloudwatch:GetMetricStatistics"}, 403)
+    with witness(lambda _: refusal) as cloudwatch:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", cloudwatch.url)
+        data = plan(ground, mailbox.name).data
+    assert [each.code for each in data.warnings] == ["no-metric"]
+    assert "cloudwatch:GetMetricStatistics" in data.warnings[0].message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://sqs.eu-west-1.amazonaws.com/123456789012/given-up",
+        "https://sqs-fips.us-gov-west-1.amazonaws.com/123456789012/given-up",
+        "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/given-up",
+        "https://sqs.eu-west-1.api.aws/123456789012/given-up",
+        "arn:aws:sqs:eu-west-1:123456789012:given-up",
+    ],
+)
+def test_a_queue_of_another_region_is_named(url: str, mailbox: Mailbox) -> None:
+    """Asked for here, there would be no such queue."""
+    with pytest.raises(UsageError, match="and the Region is us-east-1") as told:
+        sqs.queue_of(Aws(AwsSettings(region="us-east-1")), url)
+    assert told.value.hint.startswith("Add --region ")
+
+
+def test_a_queue_that_is_not_there(mailbox: Mailbox) -> None:
+    with pytest.raises(NotFound, match="there is no queue nobodys-queue in us-east-1"):
+        sqs.queue_of(Aws(AwsSettings(region="us-east-1")), "nobodys-queue")
 
 
 def test_a_queue_that_somebody_works_off_is_refused(
@@ -275,7 +418,7 @@ def test_a_queue_that_gives_no_more_is_redriven_with_what_it_gave(mailbox: Mailb
 
     aws.client("sqs").meta.events.register("before-send.sqs.ReceiveMessage", refuse)
     found = sqs.queue_of(aws, mailbox.name)
-    assert queue.take_in(aws, found, tmp_path / queue.RECEIVED) == 10
+    assert queue.take_in(aws, found, tmp_path / queue.RECEIVED) == (10, True)
     with pytest.raises(AwsError, match="OverLimit") as told:
         queue.take_in(aws, found, tmp_path / "another.jsonl")
     assert "120,000 of its messages are held already" in told.value.hint
@@ -293,11 +436,11 @@ def test_no_more_than_a_run_may_hold_is_received(
     aws = Aws(AwsSettings(region="us-east-1", endpoint_url="http://127.0.0.1:1"))
     found = sqs.queue_of(aws, mailbox.name)
     path = tmp_path / queue.RECEIVED
-    assert queue.take_in(aws, found, path) == 30
+    assert queue.take_in(aws, found, path) == (30, True)
     assert path.stat().st_mode & 0o777 == 0o600
     assert len({line.message_id for line in queue.lines_of(tmp_path)}) == 30
     assert mailbox.counts() == (10, 30)
-    assert queue.give_back(aws, mailbox.url, tmp_path, frozenset(range(1, 11)), keep=False) == 10
+    assert queue.give_back(aws, mailbox.url, tmp_path, frozenset(range(1, 11)), keep=False) == (10, "", "")
     assert mailbox.counts() == (30, 0)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from restrike.aws.session import Aws, ask
-from restrike.errors import AwsError, UsageError
+from restrike.errors import AccessDenied, AwsError, NotFound, UsageError
 
 METRIC_WINDOW_S = 900
 A_CALL = 10  # messages, the limit of each of these calls
@@ -19,8 +19,10 @@ OVER_LIMIT = ("OverLimit", "AWS.SimpleQueueService.OverLimit")
 """The codes with which a queue refuses to give out more than MOST_HELD."""
 LONGEST_INVISIBLE_S = 12 * 3600
 """From the receive on, however often it is extended; then the message is received again."""
+_UNKNOWN = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}(\.fifo)?")
 _ARN = re.compile(r"arn:[\w-]+:sqs:(?P<region>[\w-]+):(?P<account>\d{12}):(?P<name>[\w.-]+)")
+_URL = re.compile(r"https?://(sqs(-fips)?\.(?P<region>[a-z]{2}[a-z-]+-\d)\.(amazonaws\.|api\.aws))")
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -40,11 +42,13 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A message as it was received; `handle` is what it is held, given back and deleted by."""
+    """A message as it was received; `handle` is what it is held, given back and deleted by. `sent_s` is when it was
+    sent first (epoch seconds), also where a queue has moved it here; None where that is not told."""
 
     message_id: str
     handle: str
     body: str
+    sent_s: float | None = None
 
 
 def check_name(text: str, name: str) -> None:
@@ -60,26 +64,38 @@ def queue_of(aws: Aws, text: str) -> Queue:
             "the table is on this machine, and the queue would be one of an AWS account",
             "Set AWS_ENDPOINT_URL_SQS to where the queue is.",
         )
-    client = aws.client("sqs")
+    region = next((match["region"] for form in (_ARN, _URL) if (match := form.match(text)) is not None), aws.region)
+    if region != aws.region:
+        raise UsageError(f"the queue is in {region}, and the Region is {aws.region}", f"Add --region {region}.")
     if text.startswith(("https://", "http://")):
         url = text
     else:
         request = {"QueueName": text}
         if (arn := _ARN.fullmatch(text)) is not None:
-            if arn["region"] != aws.region:
-                raise UsageError(
-                    f"the queue is in {arn['region']}, and the Region is {aws.region}", f"Add --region {arn['region']}."
-                )
             request = {"QueueName": arn["name"], "QueueOwnerAWSAccountId": arn["account"]}
         check_name(text, request["QueueName"])
-        url = str(ask(client, "GetQueueUrl", **request)["QueueUrl"])
-    attributes = ask(client, "GetQueueAttributes", QueueUrl=url, AttributeNames=["All"]).get("Attributes", {})
+        url = str(_of_queue(aws, text, "GetQueueUrl", **request)["QueueUrl"])
+    attributes = _of_queue(aws, text, "GetQueueAttributes", QueueUrl=url, AttributeNames=["All"]).get("Attributes", {})
     return Queue(url, str(attributes.get("QueueArn", "")), attributes)
 
 
+def _of_queue(aws: Aws, text: str, operation: str, **request: Any) -> dict[str, Any]:
+    try:
+        return ask(aws.client("sqs"), operation, **request)
+    except AwsError as error:
+        if error.code not in _UNKNOWN:
+            raise
+        raise NotFound(
+            f"there is no queue {text} in {aws.region}",
+            "Look: aws sqs list-queues",
+            code=error.code,
+            operation=operation,
+        ) from None
+
+
 def oldest_age_s(aws: Aws, queue: Queue) -> float | None:
-    """How old the queue's oldest message is, by its metric; None where that is not to be had (no permission, no answer,
-    no data point in the last quarter of an hour)."""
+    """How old the queue's oldest message is, by its metric; None where that is not to be had (no answer, no data point
+    in the last quarter of an hour). Raises AccessDenied."""
     if not aws.may_ask("cloudwatch"):
         return None
     now = datetime.now(UTC)
@@ -95,6 +111,8 @@ def oldest_age_s(aws: Aws, queue: Queue) -> float | None:
             Period=60,
             Statistics=["Maximum"],
         )
+    except AccessDenied:
+        raise
     except (AwsError, UsageError):
         return None
     points = sorted(answer.get("Datapoints", ()), key=lambda each: each["Timestamp"])
@@ -110,25 +128,33 @@ def receive(aws: Aws, url: str, *, visibility_s: int, wait_s: int) -> list[Recei
         MaxNumberOfMessages=A_CALL,
         VisibilityTimeout=visibility_s,
         WaitTimeSeconds=wait_s,
+        MessageSystemAttributeNames=["SentTimestamp"],
     )
     return [
-        Received(each["MessageId"], each["ReceiptHandle"], each.get("Body", "")) for each in answer.get("Messages", ())
+        Received(each["MessageId"], each["ReceiptHandle"], each.get("Body", ""), _sent_s(each))
+        for each in answer.get("Messages", ())
     ]
 
 
-def hold(aws: Aws, url: str, handles: Sequence[str], visibility_s: int) -> int:
-    """Nobody else gets those for so long from now; 0 gives them back. How many of them it was said of: one that was
-    received again has another handle by now."""
+def _sent_s(message: Mapping[str, Any]) -> float | None:
+    text = str(message.get("Attributes", {}).get("SentTimestamp", ""))
+    return int(text) / 1000 if text.isdecimal() else None
+
+
+def hold(aws: Aws, url: str, handles: Sequence[str], visibility_s: int) -> tuple[int, str]:
+    """Nobody else gets those for so long from now; 0 gives them back. How many of them it was said of, and why not of
+    all: one that was received again has another handle by now."""
     return _batches(aws, "ChangeMessageVisibilityBatch", url, handles, {"VisibilityTimeout": visibility_s})
 
 
-def delete(aws: Aws, url: str, handles: Sequence[str]) -> int:
-    """How many of them were deleted."""
+def delete(aws: Aws, url: str, handles: Sequence[str]) -> tuple[int, str]:
+    """How many of them were deleted, and why not all."""
     return _batches(aws, "DeleteMessageBatch", url, handles, {})
 
 
-def _batches(aws: Aws, operation: str, url: str, handles: Sequence[str], more: dict[str, Any]) -> int:
-    done = 0
+def _batches(aws: Aws, operation: str, url: str, handles: Sequence[str], more: dict[str, Any]) -> tuple[int, str]:
+    """How many were done, and what was said first against one that was not."""
+    done, why = 0, ""
     for first in range(0, len(handles), A_CALL):
         entries = [
             {"Id": str(number), "ReceiptHandle": handle, **more}
@@ -139,6 +165,9 @@ def _batches(aws: Aws, operation: str, url: str, handles: Sequence[str], more: d
         except AwsError as error:
             if error.status >= 500 or error.status == 0:
                 raise
+            why = why or error.message
             continue  # a handle that has gone stale spoils the whole call with some
         done += len(answer.get("Successful", ()))
-    return done
+        for each in answer.get("Failed", ()):
+            why = why or f"{operation}: {each.get('Code', '')}: {each.get('Message', '')}"
+    return done, why

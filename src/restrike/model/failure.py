@@ -26,6 +26,8 @@ _NUMBER = re.compile(r"\d{1,40}", re.ASCII)
 _OTHER_BATCH = re.compile(r"(\w+)BatchInfo", re.ASCII)
 
 Members = dict[str, msgspec.Raw]
+_PARTLY = "beginningIsLost"
+"""A member of our own, which only a rescue writes."""
 
 
 class Pointer(msgspec.Struct, frozen=True):
@@ -69,7 +71,8 @@ class Payload(msgspec.Struct, frozen=True):
 
 class Failure(msgspec.Struct, frozen=True):
     """A batch that was given up. `function` is the ARN that the message names, None for a pipe; `condition` is why,
-    `failed_s` when (epoch seconds). `payload` are the batch's records, None where the message only points at them."""
+    `failed_s` when (epoch seconds). `payload` are the batch's records, None where the message only points at them.
+    `partly`: those at its beginning were lost when the payload was written down."""
 
     kind: Literal["mapping", "pipe"]
     pointer: Pointer
@@ -77,6 +80,7 @@ class Failure(msgspec.Struct, frozen=True):
     condition: str = ""
     failed_s: float | None = None
     payload: tuple[Payload, ...] | None = None
+    partly: bool = False
 
 
 class Untaken(msgspec.Struct, frozen=True):
@@ -199,6 +203,7 @@ def _failure(members: Members) -> Failure:
         condition=context.condition,
         failed_s=_moment(_text(members.get("timestamp"))),
         payload=_payload(members["payload"], pointer) if "payload" in members else None,
+        partly=bytes(members.get(_PARTLY, b"")) == b"true",
     )
 
 
@@ -287,4 +292,6 @@ def message_of(failure: Failure) -> bytes:
     }
     if failure.payload is not None:
         message["payload"] = {"Records": [msgspec.Raw(each.raw) for each in failure.payload]}
+    if failure.partly:
+        message[_PARTLY] = True
     return msgspec.json.encode(message)

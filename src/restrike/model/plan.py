@@ -362,7 +362,8 @@ class QueuePlanData(msgspec.Struct, frozen=True):
 
 
 class RescuePlanData(msgspec.Struct, frozen=True):
-    """The plan of a rescue, as data: which pointers could be followed, and where their records would be written."""
+    """The plan of a rescue, as data: which pointers could be followed, and where their records would be written.
+    `expires`: when the stream forgets the first record that it has. `expired` messages point at what it has forgot."""
 
     failures: str
     to: str
@@ -374,6 +375,7 @@ class RescuePlanData(msgspec.Struct, frozen=True):
     command: str
     verb: str = "redrive"
     run: str = ""
+    expired: int = 0
 
     @property
     def expected(self) -> int | None:

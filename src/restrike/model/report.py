@@ -220,15 +220,26 @@ class ReplayReport(msgspec.Struct):
         return 4 if self.gaps and not self.gaps_allowed else 0
 
 
+class Staying(msgspec.Struct, frozen=True):
+    """A message that stays where it is, and why. `name` is its MessageId, or where it lies. After `expires` it is of no
+    use: `expires_by` the stream, which forgets what it points at, or by the queue, which deletes it."""
+
+    name: str
+    why: str
+    expires: str | None = None
+    expires_by: str = ""
+
+
 class RedriveReport(ReplayReport):
     """What a redrive did with records, and with the messages that tell of them. A message is done when each of its
     records was delivered, dropped by the mapping's filter, or skipped by choice. `stays` are the reasons for which the
-    others stay, and how many."""
+    others stay, and how many; `staying` are the first of those, the soonest to expire first."""
 
     messages: int = 0
     done: int = 0
     deleted: int = 0
     stays: tuple[tuple[str, int], ...] = ()
+    staying: tuple[Staying, ...] = ()
 
     @classmethod
     def of(cls, replay: ReplayReport, failures: str, target: str, **messages: Any) -> RedriveReport:
@@ -243,6 +254,7 @@ class RedriveReport(ReplayReport):
             "done": self.done,
             "deleted": self.deleted,
             "stays": [{"why": why, "messages": messages} for why, messages in self.stays],
+            "staying": msgspec.to_builtins(self.staying),
         }
         return ReplayReport.as_json(self) | told
 
@@ -254,7 +266,8 @@ class RedriveReport(ReplayReport):
 
 
 class RescueReport(msgspec.Struct):
-    """What a rescue wrote. `stays` are the reasons for which messages have no records in it, and how many."""
+    """What a rescue wrote. `stays` are the reasons for which records of messages are not in it, and how many. All
+    messages stay: `staying` are the first of them, the soonest to expire first, and why they are not rescued, if so."""
 
     to: str
     messages: int
@@ -263,6 +276,7 @@ class RescueReport(msgspec.Struct):
     written_bytes: int
     stays: tuple[tuple[str, int], ...]
     command: str
+    staying: tuple[Staying, ...] = ()
     state: State = "COMPLETED"
     verb: str = "redrive"
 

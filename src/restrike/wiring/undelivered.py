@@ -10,7 +10,7 @@ from restrike.aws import lambda_, sqs
 from restrike.aws.session import Aws
 from restrike.aws.sqs import Queue
 from restrike.aws.streams import RETENTION_S
-from restrike.errors import AwsError, UsageError
+from restrike.errors import AccessDenied, AwsError, UsageError
 from restrike.model.diagnosis import Undelivered
 from restrike.stores import open_store
 
@@ -22,34 +22,38 @@ _NOT_LIVE = ("Disabled", "Deleting")
 
 
 def queue_named(failures: str) -> str | None:
-    """The name, URL or ARN of the queue that FAILURES is; None where it is none."""
+    """The name, URL or ARN of the queue that FAILURES is; None where it is none. UsageError where it is misspelt."""
     text = failures.removeprefix("failures:")
     if not text.startswith(_QUEUES):
+        if text.lower().startswith("sqs:"):
+            raise UsageError(f"{text!r} is no queue", f"Write sqs://{text[4:].lstrip('/')}.")
         return None
     return text.removeprefix("sqs://")
 
 
-def queue_to_redrive(aws: Aws, text: str) -> Queue:
-    """The queue. UsageError where it must not be redriven: a FIFO queue, or one that somebody else works off."""
+def queue_to_redrive(aws: Aws, text: str) -> tuple[Queue, AccessDenied | None]:
+    """The queue; and why it is not known who works it off, where that may not be asked. UsageError where it must not be
+    redriven: a FIFO queue, or one that somebody else works off."""
     queue = sqs.queue_of(aws, text)
-    _check(aws, queue, text)
-    return queue
+    return queue, _check(aws, queue, text)
 
 
-def _check(aws: Aws, queue: Queue, text: str) -> None:
+def _check(aws: Aws, queue: Queue, text: str) -> AccessDenied | None:
     if queue.fifo:
         raise UsageError(f"{text} is a FIFO queue: no mapping reports to one", "Name the on-failure destination.")
-    if aws.may_ask("lambda") and queue.arn:
-        live = [
-            str(each.get("FunctionArn"))
-            for each in lambda_.event_source_mappings(aws, queue.arn)
-            if each.get("State") not in _NOT_LIVE
-        ]
-        if live:
-            raise UsageError(
-                f"{text} has a mapping of its own: {', '.join(live)} gets its messages, too",
-                "Disable that mapping first, and wait until it says Disabled.",
-            )
+    if not aws.may_ask("lambda") or not queue.arn:
+        return None
+    try:
+        mappings = lambda_.event_source_mappings(aws, queue.arn)
+    except AccessDenied as error:
+        return error
+    live = [str(each.get("FunctionArn")) for each in mappings if each.get("State") not in _NOT_LIVE]
+    if live:
+        raise UsageError(
+            f"{text} has a mapping of its own: {', '.join(live)} gets its messages, too",
+            "Disable that mapping first, and wait until it says Disabled.",
+        )
+    return None
 
 
 def expires_in_s(oldest_age_s: float | None, retention_s: int | None) -> float | None:

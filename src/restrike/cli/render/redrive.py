@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from restrike.cli.render import Look
@@ -11,13 +13,15 @@ from restrike.cli.render.rows import Rows
 from restrike.cli.render.streams import say
 from restrike.model.numbers import counted, duration
 from restrike.model.text import printable
+from restrike.model.times import iso
 
 if TYPE_CHECKING:
     from restrike.model.plan import MessagePlan, QueuePlanData, RedrivePlanData, RescuePlanData
-    from restrike.model.report import RedriveReport, RescueReport
+    from restrike.model.report import RedriveReport, RescueReport, Staying
     from restrike.replaying.counts import ReplayProgress
 
 SHOWN_MESSAGES = 20
+SHOWN_NAME = 60
 
 
 def show_plan(plan: RedrivePlanData) -> Rows:
@@ -26,7 +30,7 @@ def show_plan(plan: RedrivePlanData) -> Rows:
     row("failures", plan.failures)
     row("messages", f"{plan.message_count:,}, of which {plan.taken:,} would be redriven")
     for message in plan.messages[:SHOWN_MESSAGES]:
-        row(printable(message.name, most=60, keep=""), _message(message))
+        row(_name(message.name), _message(message))
     if plan.message_count > SHOWN_MESSAGES:
         row("…", f"{plan.message_count - SHOWN_MESSAGES:,} more; --json names them")
     for why, messages in plan.stays:
@@ -49,12 +53,21 @@ def show_plan(plan: RedrivePlanData) -> Rows:
     return row
 
 
+def _name(name: str) -> str:
+    """Objects of one shard differ at their ends."""
+    return printable(name if len(name) <= SHOWN_NAME else f"…{name[1 - SHOWN_NAME :]}", keep="")
+
+
+def _expires(when: str) -> str:
+    return f"expired {when}" if when < iso(time.time()) else f"expires {when}"
+
+
 def _message(message: MessagePlan) -> str:
     parts = [message.function.rpartition("function:")[2] if message.function else "", message.condition]
     if message.failed is not None:
         parts.append(f"failed {message.failed}")
     if message.expires is not None:
-        parts.append(f"expires {message.expires}")
+        parts.append(_expires(message.expires))
     if message.records:
         parts.append(counted(message.records, "record"))
     parts.append(f"from {message.served_by}" if message.served_by else "")
@@ -72,13 +85,24 @@ def show_report(report: RedriveReport) -> None:
         f"{report.filtered:,} filtered or sent before; {duration(report.elapsed_s)}"
     )
     for why, messages in report.stays:
-        say(f"stays: {counted(messages, 'message')}: {printable(why, keep='')}")
+        first = _first(each for each in report.staying if each.why == why)
+        say(f"stays: {counted(messages, 'message')}: {printable(why, keep='')}{first}")
     say_losses(report)
     if report.on_failure:
         say(f"given up, and why: {report.on_failure}; their messages stay, and can be redriven under another --run")
 
 
-def headline(plan: RedrivePlanData) -> str:
+def _first(staying: Iterable[Staying]) -> str:
+    """Which of the messages is of no use soonest, and since when; nothing where none is told to be."""
+    now = iso(time.time())
+    for message in staying:
+        if message.expires is not None and message.expires > now:
+            does = "deletes" if message.expires_by == "the queue" else "forgets"
+            return f"; the first, {_name(message.name)}, {message.expires_by} {does} at {message.expires}"
+    return ""
+
+
+def headline(plan: RedrivePlanData | QueuePlanData) -> str:
     return f"run {plan.run}: {plan.failures} to {plan.target}"
 
 
@@ -122,6 +146,8 @@ def show_rescue_plan(plan: RescuePlanData) -> Rows:
         row("not known", f"{counted(messages, 'message')}: {printable(why, keep='')}")
     if plan.expires is not None:
         row("expires first", plan.expires)
+    if plan.expired:
+        row("expired", f"{counted(plan.expired, 'message')}: the stream has forgotten what they point at")
     row("rescued to", plan.to)
     row.warnings(plan.warnings)
     row.to_do("Nothing was written.", plan.command)
@@ -131,11 +157,12 @@ def show_rescue_plan(plan: RescuePlanData) -> Rows:
 def show_rescue(report: RescueReport) -> None:
     say(
         f"rescued {counted(report.records, 'record')} of {counted(report.pointers, 'batch')} "
-        f"({counted(report.messages, 'message')}, which stay) to {report.to}"
+        f"({counted(report.messages, 'message')}, which stay{_first(report.staying)}) to {report.to}"
     )
     for why, messages in report.stays:
         say(f"not rescued: {counted(messages, 'message')}: {printable(why, keep='')}")
-    say(f"  deliver them: {report.command}")
+    if report.command:
+        say(f"  deliver them: {report.command}")
 
 
 def _rescue_progress(_: Any) -> ProgressLine[Any]:
@@ -159,7 +186,7 @@ def _show_either(report: RedriveReport | RescueReport) -> None:
 LOOK = Look(show_plan, headline, _progress, show_report, _stdout_is_free)
 QUEUE = Look(
     show_queue_plan,
-    lambda plan: f"run {plan.run}: {plan.failures} to {plan.target}",
+    lambda plan: headline(plan) if plan.run else f"rescue of {plan.failures}",
     lambda _: ProgressLine(lambda progress: progress_text(progress, None)),
     _show_either,
     _stdout_is_free,

@@ -15,21 +15,24 @@ from restrike.errors import RestrikeError
 from restrike.model.report import RedriveReport, ReplayReport
 from restrike.replaying.counts import OnReplayProgress
 from restrike.replaying.execute import replay
+from restrike.replaying.redriving.expiring import Expiries
 from restrike.replaying.redriving.memory import Remembering
-from restrike.replaying.redriving.queue import give_back, held
+from restrike.replaying.redriving.queue import VISIBILITY_S, give_back, lines_of
+from restrike.replaying.redriving.queue import held as holding
 from restrike.replaying.redriving.resolved import Redrive
 from restrike.replaying.redriving.settling import Settled, Settling, delete, done_messages, done_objects, settle
 from restrike.running.life import Life
 from restrike.sources.failures.index import Index
 from restrike.sources.failures.state import MESSAGES, RECORDS
 
+NEXT_TIME = "it is received again, and sent no second time"
 PARTS = "parts"
 """The kind of places that says which parts are complete."""
 
 
 async def redrive(resolved: Redrive, life: Life, on_progress: OnReplayProgress) -> RedriveReport:
     """Delivers from where the run is to the end of its last part, or to the stop."""
-    async with held(Aws(resolved.base.aws), resolved.queue, life.folder):
+    async with holding(Aws(resolved.base.aws), resolved.queue, life.folder):
         return await _redrive(resolved, life, on_progress)
 
 
@@ -64,13 +67,20 @@ async def _settled(resolved: Redrive, life: Life, *, complete: bool = False) -> 
     ended = len(life.book.places(life.run.name, PARTS))
     with Index(life.folder / MESSAGES, life.folder / RECORDS) as index:
         settling = Settling(resolved, index, life.book, life.run.name, ended)
-        settled = settle(settling)
+        lines = lines_of(life.folder) if resolved.queue else ()
+        settled = settle(settling, Expiries(index, lines))
         done = done_objects(settling) if complete and resolved.request.delete_objects else {}
         numbers = done_messages(settling) if resolved.queue else frozenset()
     aws = Aws(resolved.base.aws)
     if resolved.queue:
         keep = resolved.request.keep
-        settled.deleted = await asyncio.to_thread(give_back, aws, resolved.queue, life.folder, numbers, keep=keep)
+        settled.deleted, undeleted, held = await asyncio.to_thread(
+            give_back, aws, resolved.queue, life.folder, numbers, keep=keep
+        )
+        if left := 0 if keep else len(numbers) - settled.deleted:
+            settled.stays += ((f"done, but the queue did not delete it: {undeleted}; {NEXT_TIME}", left),)
+        if held:
+            life.on_warning(f"messages are hidden for up to {VISIBILITY_S // 60} minutes more: {held}")
     elif done:
         settled.deleted = await asyncio.to_thread(delete, resolved.base.source.rest, done, lambda: aws)
     return settled
@@ -85,4 +95,5 @@ def _told(resolved: Redrive, report: ReplayReport, settled: Settled) -> RedriveR
         done=settled.done,
         deleted=settled.deleted,
         stays=settled.stays,
+        staying=settled.staying,
     )

@@ -11,7 +11,7 @@ import msgspec
 from restrike.aws import sqs
 from restrike.aws.session import Aws
 from restrike.aws.sqs import Queue
-from restrike.errors import RestrikeError, UsageError
+from restrike.errors import AccessDenied, RestrikeError, UsageError
 from restrike.model.plan import Planned, PlanWarning, QueuePlanData
 from restrike.model.report import RedriveReport, RescueReport
 from restrike.replaying.counts import OnReplayProgress, ReplayCounts, report_of
@@ -35,10 +35,13 @@ class QueuePlan(Planned[QueuePlanData]):
     """What is known of a queue (`data`), and the way to redrive what it holds. No message is received until
     `execute`."""
 
-    def __init__(self, data: QueuePlanData, request: RedriveRequest, queue: Queue) -> None:
+    def __init__(
+        self, data: QueuePlanData, request: RedriveRequest, queue: Queue, unknown: AccessDenied | None
+    ) -> None:
         super().__init__(data, str(ledger_path(request.replay.ledger)))
         self._request = request
         self._queue = queue
+        self._unknown = unknown
 
     def discard(self) -> None:
         """Nothing is held."""
@@ -54,6 +57,8 @@ class QueuePlan(Planned[QueuePlanData]):
     ) -> RedriveReport | RescueReport:
         """Takes the messages in, unless the run of that name has some already, and redrives them, or rescues what they
         point at."""
+        if self._unknown is not None:
+            raise self._unknown
         if self._request.rescue is not None:
             return self._rescue(on_warning)
         if self._request.replay.if_superseded is None:
@@ -65,7 +70,7 @@ class QueuePlan(Planned[QueuePlanData]):
         if known is not None and known.state == "COMPLETED":
             raise UsageError(f"run {name} is complete", "What the queue holds by now is for another --run.")
         received = folder / queues.RECEIVED
-        if not received.exists() and not queues.take_in(aws, self._queue, received):
+        if not received.exists() and not self._taken_in(aws, received, on_warning):
             return self._nothing()
         try:
             request = msgspec.structs.replace(
@@ -74,7 +79,7 @@ class QueuePlan(Planned[QueuePlanData]):
             return planning.plan(request, received=(received, self._queue.url)).execute(
                 on_progress, stop=stop, time_limit_s=time_limit_s, on_stop=on_stop, on_warning=on_warning
             )
-        except RestrikeError:
+        except BaseException:  # Ctrl-C, too: there may be no run yet that heeds it
             handles = [line.handle for line in queues.lines_of(folder)]
             with contextlib.suppress(RestrikeError):
                 sqs.hold(aws, self._queue.url, handles, 0)
@@ -83,13 +88,20 @@ class QueuePlan(Planned[QueuePlanData]):
                     received.unlink(missing_ok=True)
             raise
 
+    def _taken_in(self, aws: Aws, path: Path, on_warning: Callable[[str], None]) -> int:
+        found = queues.take_in(aws, self._queue, path)
+        if found.more:
+            rest = "are not rescued" if self._request.rescue is not None else "are for the next run"
+            on_warning(f"the queue may have more than the {found.messages:,} messages that were taken in: they {rest}")
+        return found.messages
+
     def _rescue(self, on_warning: Callable[[str], None]) -> RescueReport:
         """Every message is given back."""
         aws, url = Aws(self._request.replay.aws), self._queue.url
         with Spool() as name:
             folder = Path(name)
             try:
-                if not queues.take_in(aws, self._queue, folder / queues.RECEIVED):
+                if not self._taken_in(aws, folder / queues.RECEIVED, on_warning):
                     raise UsageError(
                         "the queue gave no message: there is nothing to rescue", "Is somebody holding them?"
                     )
@@ -125,10 +137,17 @@ def plan(request: RedriveRequest, text: str) -> QueuePlan:
     name = default_name("redrive", text.rpartition("/")[2].rpartition(":")[2]) if asked.run is None else asked.run
     check_name(name)
     aws = Aws(asked.aws)
-    queue = queue_to_redrive(aws, text)
+    queue, unknown = queue_to_redrive(aws, text)
     policy = msgspec.json.decode(queue.attributes.get("RedrivePolicy", "{}"), type=_Policy)
-    oldest_s, retention_s = sqs.oldest_age_s(aws, queue), queue.number("MessageRetentionPeriod")
+    retention_s, oldest_s = queue.number("MessageRetentionPeriod"), None
     warnings = []
+    try:
+        oldest_s = sqs.oldest_age_s(aws, queue)
+    except AccessDenied as error:
+        warnings.append(PlanWarning("no-metric", f"how old its oldest message is cannot be told: {error.message}"))
+    if unknown is not None:
+        text_of_it = f"whether a mapping works the queue off cannot be told, so that none is taken: {unknown.message}"
+        warnings.append(PlanWarning("readers-unknown", text_of_it))
     if policy.target:
         warnings.append(
             PlanWarning(
@@ -138,7 +157,7 @@ def plan(request: RedriveRequest, text: str) -> QueuePlan:
             )
         )
     data = QueuePlanData(
-        run=name,
+        run=name if request.rescue is None else "",
         failures=asked.source,
         target=asked.to or f"none: what is pointed at is written to {request.rescue}",
         queue=queue.url,
@@ -155,4 +174,4 @@ def plan(request: RedriveRequest, text: str) -> QueuePlan:
         warnings=tuple(warnings),
         command=command_line(planning.executable(request), name if request.rescue is None else ""),
     )
-    return QueuePlan(data, request, queue)
+    return QueuePlan(data, request, queue, unknown)

@@ -274,7 +274,7 @@ async def _follow(index: Index, base: Resolved, aws: Aws, warnings: list[PlanWar
         async with asyncio.timeout(longest_s):
             await resolve(index, lambda: aws, archive)
     except TimeoutError:
-        _, oldest_s = index.pointing(time.time() - RETENTION_S)
+        oldest_s = index.oldest(time.time() - RETENTION_S)
         when = "" if oldest_s is None else f"; the first of them expires at {iso(oldest_s + RETENTION_S)}"
         text = f"not all pointers could be followed within {longest_s:g} s: the run goes on with it{when}"
         warnings.append(PlanWarning("not-followed", text))

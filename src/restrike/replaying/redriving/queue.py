@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -36,20 +37,31 @@ EMPTY_RECEIVES = 3  # in a row: then the queue has no more to give
 WAIT_S = 1
 
 
+class TakenIn(NamedTuple):
+    """How many messages; `more`: the queue may have others, which are for the next run."""
+
+    messages: int
+    more: bool
+
+
 class Line(msgspec.Struct, frozen=True):
-    """A message on disk, in SQS's own words, so that the source reads it as it would what anybody received."""
+    """A message on disk, in SQS's own words, so that the source reads it as it would what anybody received.
+    `kept_until_s`: then the queue deletes it, as long after it was sent as it keeps messages; None where that is not
+    told."""
 
     message_id: str = msgspec.field(name="MessageId")
     handle: str = msgspec.field(name="ReceiptHandle")
     body: str = msgspec.field(name="Body")
     received_s: float = msgspec.field(name="ReceivedAt")
+    kept_until_s: float | None = msgspec.field(name="KeptUntil", default=None)
 
 
-def take_in(aws: Aws, queue: Queue, path: Path) -> int:
-    """Receives the queue's messages into that new file; how many there are. Each ten are on the disk before the next
-    are received: who is killed meanwhile goes on with those."""
+def take_in(aws: Aws, queue: Queue, path: Path) -> TakenIn:
+    """Receives the queue's messages into that new file. Each ten are on the disk before the next are received: who is
+    killed meanwhile goes on with those."""
     handles: list[str] = []
     empty = size_bytes = 0
+    kept_s = queue.number("MessageRetentionPeriod")
     try:
         while empty < EMPTY_RECEIVES and len(handles) <= MAX_MESSAGES - sqs.A_CALL and size_bytes < MAX_BYTES:
             try:
@@ -65,19 +77,29 @@ def take_in(aws: Aws, queue: Queue, path: Path) -> int:
             if messages:
                 handles += [each.handle for each in messages]
                 now = time.time()
-                lines = [Line(each.message_id, each.handle, each.body, now) for each in messages]
+                lines = [
+                    Line(
+                        each.message_id,
+                        each.handle,
+                        each.body,
+                        now,
+                        None if kept_s is None or each.sent_s is None else each.sent_s + kept_s,
+                    )
+                    for each in messages
+                ]
                 size_bytes += _append(path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
     except BaseException:
         with contextlib.suppress(RestrikeError):
             sqs.hold(aws, queue.url, handles, 0)
         path.unlink(missing_ok=True)
         raise
-    return len(handles)
+    return TakenIn(len(handles), empty < EMPTY_RECEIVES)
 
 
 def _append(path: Path, lines: bytes) -> int:
     with written(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = not path.exists()
         file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             rest = memoryview(lines)
@@ -86,6 +108,12 @@ def _append(path: Path, lines: bytes) -> int:
             os.fsync(file)
         finally:
             os.close(file)
+        if new:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)  # its name, too
+            finally:
+                os.close(folder)
     return len(lines)
 
 
@@ -123,11 +151,12 @@ async def held(aws: Aws, url: str, folder: Path) -> AsyncIterator[None]:
         await asyncio.gather(extending, return_exceptions=True)
 
 
-def give_back(aws: Aws, url: str, folder: Path, done: frozenset[int], *, keep: bool) -> int:
-    """Deletes the messages of those numbers, unless they are kept, and gives back the others; how many were deleted."""
+def give_back(aws: Aws, url: str, folder: Path, done: frozenset[int], *, keep: bool) -> tuple[int, str, str]:
+    """Deletes the messages of those numbers, unless they are kept, and gives back the others. How many were deleted,
+    why others of them were not, and why some were not given back."""
     lines = lines_of(folder)
     handles = [line.handle for number, line in enumerate(lines, 1) if number in done and not keep]
-    deleted = sqs.delete(aws, url, handles)
+    deleted, undeleted = sqs.delete(aws, url, handles)
     rest = [line.handle for number, line in enumerate(lines, 1) if number not in done or keep]
-    sqs.hold(aws, url, rest, 0)
-    return deleted
+    _, held = sqs.hold(aws, url, rest, 0)
+    return deleted, undeleted, held

@@ -10,7 +10,7 @@ import msgspec
 from restrike import targets
 from restrike.aws import settings
 from restrike.errors import UsageError
-from restrike.model.flags import Flag, words
+from restrike.model.flags import Flag, refuse_strangers, words
 from restrike.model.uri import Uri
 from restrike.replaying.request import FLAGS as REPLAY_FLAGS
 from restrike.replaying.request import ReplayRequest
@@ -47,6 +47,8 @@ _SUPERSEDED = Flag(
 _CHANGED = {"--if-superseded": _SUPERSEDED, "--run": run_flag("redrive-FAILURES-UTCTIME-xxxx")}
 DELIVERY = tuple(_CHANGED.get(flag.name, flag) for flag in REPLAY_FLAGS)
 """Of how to deliver, what fills the request's `replay`."""
+_DELIVERS = tuple(flag for flag in DELIVERY if flag.name not in ("--ledger", "--price", "--plan-timeout"))
+"""What a rescue has no use for; but for settings, which may come from the environment."""
 OWN = (
     Flag("--rescue", "Write the records of all pointers there, and deliver nothing.", "records", metavar="jsonl:PATH"),
     Flag("--keep", "Delete no message from the queue, done or not.", "deliver", "switch"),
@@ -59,6 +61,10 @@ def check(request: RedriveRequest) -> None:
     if request.rescue is not None:
         if request.replay.to:
             raise UsageError("--rescue delivers nothing, and --to names who gets the records", "Leave one of them out.")
+        strangers = [flag for flag in OWN if flag.name != "--rescue"]
+        refuse_strangers(strangers, request, what="a rescue", hint="It writes the records down, and that is all.")
+        for flags, values in ((_DELIVERS, request.replay), (targets.flags(), request.replay.target_options)):
+            refuse_strangers(flags, values, what="a rescue", hint="It writes the records down, and that is all.")
     elif not request.replay.to:
         raise UsageError("no target is named", f"Give --to original, or --to TARGET. {targets.forms()}")
     check_replay(request.replay)

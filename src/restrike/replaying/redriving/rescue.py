@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,20 +17,23 @@ from typing import Any
 import msgspec
 
 from restrike import sources, targets
+from restrike.aws import settings
 from restrike.aws.session import Aws
 from restrike.aws.streams import RETENTION_S
 from restrike.errors import RestrikeError, UsageError
 from restrike.model.failure import Failure, Payload, message_of
+from restrike.model.flags import words as given_words
 from restrike.model.plan import Planned, PlanWarning, RescuePlanData
 from restrike.model.report import RescueReport
-from restrike.model.times import iso_or_none
-from restrike.replaying.redriving.queue import held
+from restrike.model.times import iso
+from restrike.replaying.redriving.expiring import Expiries
+from restrike.replaying.redriving.queue import held, lines_of
 from restrike.replaying.redriving.request import RedriveRequest, check, command_line, source_of
 from restrike.running.ledger import ledger_path
 from restrike.running.spool import Spool
 from restrike.running.stop import Stop, run_to_end
 from restrike.sources import Opening
-from restrike.sources.failures.index import Index, Message, private
+from restrike.sources.failures.index import PARTLY, WHOLE, Index, Message, private
 from restrike.sources.failures.resolving import resolve
 from restrike.sources.failures.state import MESSAGES, RECORDS, State
 
@@ -81,7 +85,8 @@ class RescuePlan(Planned[RescuePlanData]):
         try:
             with Index(self._spool / MESSAGES, self._spool / RECORDS) as index:
                 run_to_end(follow(index))
-                return _write(index, self._path, str(self.data.failures))
+                lines = lines_of(self._folder) if self._queue else ()
+                return _write(index, self._path, Expiries(index, lines), self._request)
         finally:
             self.discard()
 
@@ -94,6 +99,8 @@ def plan(request: RedriveRequest, *, received: tuple[Path, str] | None = None) -
     here = Path.cwd()
     path = new_file(str(request.rescue), here)
     source = source_of(request, received, here)
+    if received is None and Path(source.rest).is_dir() and Path(source.rest).resolve() in path.resolve().parents:
+        raise UsageError(f"--rescue {path} lies among the messages", "Name a file somewhere else.")
     options = sources.options_of(source, asked.source_options)
     aws = Aws(asked.aws)
     spool = Spool()
@@ -102,12 +109,9 @@ def plan(request: RedriveRequest, *, received: tuple[Path, str] | None = None) -
         resolved = run_to_end(sources.kind_of(source.scheme).resolve(source, options, opening))
         with Index(spool / MESSAGES, spool / RECORDS) as index:
             stays = Counter(message.why for message in index.messages() if message.why)
-            pointing = [
-                message.pointer.first_s
-                for message in index.messages()
-                if message.pointer is not None and message.pointer.first_s is not None
-            ]
             count = sum(1 for _ in index.messages())
+            living_s = time.time() - RETENTION_S
+            oldest_s, expired = index.oldest(living_s), index.expired(living_s)
     except BaseException:
         spool.cleanup()
         raise
@@ -117,7 +121,8 @@ def plan(request: RedriveRequest, *, received: tuple[Path, str] | None = None) -
         message_count=count,
         taken=count - sum(stays.values()),
         stays=tuple(stays.most_common()),
-        expires=iso_or_none(min(pointing) + RETENTION_S) if pointing else None,
+        expires=None if oldest_s is None else iso(oldest_s + RETENTION_S),
+        expired=expired,
         warnings=(PlanWarning("keep-the-messages", "the messages stay: what is written is a copy of the records."),),
         command=command_line(request, ""),
     )
@@ -142,8 +147,8 @@ def new_file(text: str, folder: Path) -> Path:
     return path
 
 
-def _write(index: Index, path: Path, failures: str) -> RescueReport:
-    """A line for each pointer and function, once, though its message stands twice."""
+def _write(index: Index, path: Path, expiries: Expiries, request: RedriveRequest) -> RescueReport:
+    """A line for each pointer and function, once, though its message stands twice; the soonest to expire first."""
     stays = Counter[str]()
     seen: set[tuple[Any, ...]] = set()
     records = written = messages = 0
@@ -151,7 +156,7 @@ def _write(index: Index, path: Path, failures: str) -> RescueReport:
     try:
         private(half)
         with half.open("wb") as file:
-            for message in index.messages():
+            for message in index.messages(by_arrival=True):
                 messages += 1
                 line = _line(index, message, stays)
                 if line is None:
@@ -171,6 +176,7 @@ def _write(index: Index, path: Path, failures: str) -> RescueReport:
         ) from None
     finally:
         half.unlink(missing_ok=True)
+    words = ["restrike", "redrive", request.replay.source, "--archive", f"jsonl:{path}", "--to", "original"]
     return RescueReport(
         to=str(path),
         messages=messages,
@@ -178,20 +184,25 @@ def _write(index: Index, path: Path, failures: str) -> RescueReport:
         records=records,
         written_bytes=written,
         stays=tuple(stays.most_common()),
-        command=shlex.join(["restrike", "redrive", failures, "--archive", f"jsonl:{path}", "--to", "original"]),
+        command=shlex.join([*words, *given_words(settings.FLAGS, request.replay.aws)]) if records else "",
+        staying=expiries.soonest((message, _why(index, message)) for message in index.messages()),
     )
 
 
+def _why(index: Index, message: Message) -> str:
+    """Why not all of its records can be had; empty where they can."""
+    outcome = None if message.pointer is None else index.outcome(message.pointer)
+    return message.why if outcome is None else outcome.lost
+
+
 def _line(index: Index, message: Message, stays: Counter[str]) -> tuple[bytes, int] | None:
-    """The message with its payload, and how many records that has; None, and why, where they cannot be had."""
+    """The message with its payload, and how many records that has: of a batch whose beginning is lost, the rest. None,
+    and why, where none can be had."""
     pointer = message.pointer
-    if pointer is None:
-        stays[message.why] += 1
-        return None
-    outcome = index.outcome(pointer)
-    assert outcome is not None, "every pointer was followed"
-    if outcome.lost:
-        stays[outcome.lost] += 1
+    if why := _why(index, message):
+        stays[why] += 1
+    outcome = None if pointer is None else index.outcome(pointer)
+    if pointer is None or outcome is None or outcome.state not in (WHOLE, PARTLY):
         return None
     ranges = [(pointer.first, pointer.last)]
     found = [each for page in index.records(pointer.stream_arn, pointer.shard, ranges, -1) for each in page]
@@ -202,5 +213,6 @@ def _line(index: Index, message: Message, stays: Counter[str]) -> tuple[bytes, i
         condition=message.condition,
         failed_s=message.failed_s,
         payload=tuple(Payload(each.place, each.raw) for each in found),
+        partly=outcome.state == PARTLY,
     )
     return message_of(failure) + b"\n", len(found)

@@ -9,6 +9,8 @@ import msgspec
 
 from restrike.aws.session import Aws
 from restrike.model.failure import Pointer
+from restrike.model.report import Staying
+from restrike.replaying.redriving.expiring import Expiries
 from restrike.replaying.redriving.memory import Memory
 from restrike.replaying.redriving.resolved import Redrive
 from restrike.running.ledger import Ledger
@@ -19,12 +21,14 @@ NOT_REACHED = "the run did not come to it"
 
 
 class Settled(msgspec.Struct):
-    """`done` messages of so many; `stays`: why the others stay, the most frequent reason first."""
+    """`done` messages of so many. `stays`: why the others stay, the most frequent reason first; `staying`: those of
+    them that expire first."""
 
     messages: int = 0
     done: int = 0
     deleted: int = 0
     stays: tuple[tuple[str, int], ...] = ()
+    staying: tuple[Staying, ...] = ()
 
 
 class Settling:
@@ -73,15 +77,20 @@ class Settling:
             yield message, self.why(message)
 
 
-def settle(settling: Settling) -> Settled:
-    """Counts them."""
+def settle(settling: Settling, expiries: Expiries) -> Settled:
+    """Counts them, and tells those that stay."""
     found, stays = Settled(), Counter[str]()
-    for _, why in settling.all():
-        found.messages += 1
-        if why:
-            stays[why] += 1
-        else:
-            found.done += 1
+
+    def staying() -> Iterator[tuple[Message, str]]:
+        for message, why in settling.all():
+            found.messages += 1
+            if why:
+                stays[why] += 1
+                yield message, why
+            else:
+                found.done += 1
+
+    found.staying = expiries.soonest(staying())
     found.stays = tuple(stays.most_common())
     return found
 

@@ -54,6 +54,8 @@ class FailureKind:
                 f"{text!r}: messages are not taken out of a queue",
                 "That is what restrike redrive does. To look at some: aws sqs receive-message --queue-url URL > FILE.",
             )
+        if where.startswith("s3://") and not where[5:].partition("/")[0]:
+            raise UsageError(f"{text!r} names no bucket", "Write failures:s3://bucket/prefix.")
         if "://" in where and not where.startswith("s3://"):
             raise UsageError(
                 f"{text!r} is no source", "Messages lie in a file, in a folder, or under s3://bucket/prefix."

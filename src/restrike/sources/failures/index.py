@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS records (
   PRIMARY KEY (stream, shard, place)
 );
 CREATE TABLE IF NOT EXISTS brought (
-  stream TEXT NOT NULL, shard TEXT NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL,
+  stream TEXT NOT NULL, shard TEXT NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL, state TEXT NOT NULL,
   PRIMARY KEY (stream, shard, first, last)
 ) WITHOUT ROWID
 """
@@ -57,9 +57,17 @@ _FOLLOWED = """
 CREATE TEMP TABLE wanted (stream TEXT NOT NULL, function TEXT);
 CREATE TEMP VIEW followed AS SELECT * FROM taken.messages m WHERE why = '' AND EXISTS (
   SELECT 1 FROM temp.wanted w WHERE w.stream = m.stream AND w.function IS m.function
+);
+CREATE TEMP VIEW pointing AS SELECT * FROM temp.followed f WHERE NOT EXISTS (
+  SELECT 1 FROM taken.brought b
+  WHERE b.stream = f.stream AND b.shard = f.shard AND b.first = f.first AND b.last = f.last
 )
 """
-_SAME = "{0}.stream = f.stream AND {0}.shard = f.shard AND {0}.first = f.first AND {0}.last = f.last"
+_BY_NUMBER = (
+    "SELECT number, path, etag, path || within, why, kind, function, coalesce(condition, ''), failed_s, "
+    "stream, shard, first, last, first_s, last_s, records FROM taken.messages ORDER BY number"
+)
+_BY_ARRIVAL = _BY_NUMBER.replace("ORDER BY", "ORDER BY first_s IS NULL, first_s,")
 _ORIGINS = "SELECT DISTINCT stream, function FROM taken.messages WHERE why = '' ORDER BY stream, function"
 
 
@@ -137,12 +145,10 @@ class Index:
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def messages(self) -> Iterator[Message]:
-        """All of them, in the order in which they were listed."""
-        for row in self._db.execute(
-            "SELECT number, path, etag, path || within, why, kind, function, coalesce(condition, ''), failed_s, "
-            "stream, shard, first, last, first_s, last_s, records FROM taken.messages ORDER BY number"
-        ):
+    def messages(self, *, by_arrival: bool = False) -> Iterator[Message]:
+        """All of them, in the order in which they were listed, or by when what they point at arrived: the soonest to
+        expire first."""
+        for row in self._db.execute(_BY_ARRIVAL if by_arrival else _BY_NUMBER):
             number, path, etag, name, why, kind, function, condition, failed_s, *of_it = row
             pointer = None if of_it[0] is None else _pointer(of_it)
             yield Message(number, path, etag, name, why, kind, function, condition, failed_s, pointer)
@@ -178,21 +184,29 @@ class Index:
         )
         return [_pointer(row) for row in self._db.execute(query, (stream, shard))]
 
-    def brought(self, pointer: Pointer) -> bool:
-        """Whether a message has brought along all that it points at."""
-        query = "SELECT 1 FROM taken.brought WHERE stream = ? AND shard = ? AND first = ? AND last = ?"
-        return self._db.execute(query, _key(pointer)).fetchone() is not None
+    def brought(self, pointer: Pointer) -> str:
+        """What a message has brought along of what it points at: WHOLE, PARTLY, or empty."""
+        query = "SELECT state FROM taken.brought WHERE stream = ? AND shard = ? AND first = ? AND last = ?"
+        row = self._db.execute(query, _key(pointer)).fetchone()
+        return "" if row is None else str(row[0])
 
-    def pointing(self, since_s: float) -> tuple[int, float | None]:
-        """How many messages bring no records along, and when the first record arrived that they point at: since then,
-        where it was not followed yet."""
+    def pointing(self) -> int:
+        """How many messages bring no records along."""
+        return int(self._db.execute("SELECT count(*) FROM temp.pointing").fetchone()[0])
+
+    def expired(self, by_s: float) -> int:
+        """How many of those point at what arrived before then."""
+        return int(self._db.execute("SELECT count(*) FROM temp.pointing WHERE first_s < ?", (by_s,)).fetchone()[0])
+
+    def oldest(self, since_s: float) -> float | None:
+        """When the first record arrived that is pointed at and was not read yet; of what arrived since then."""
         query = (
-            f"SELECT count(*), min(CASE WHEN first_s >= ? AND NOT EXISTS (SELECT 1 FROM pointers p WHERE {_SAME.format('p')} "  # noqa: S608, E501 - our own names
-            f"AND p.state <> '{UNREAD}') THEN first_s END) FROM followed f "
-            f"WHERE NOT EXISTS (SELECT 1 FROM taken.brought b WHERE {_SAME.format('b')})"
+            "SELECT min(first_s) FROM temp.pointing f WHERE first_s >= ? AND NOT EXISTS (SELECT 1 FROM pointers p "
+            "WHERE p.stream = f.stream AND p.shard = f.shard AND p.first = f.first AND p.last = f.last "
+            "AND p.state <> ?)"
         )
-        number, first_s = self._db.execute(query, (since_s,)).fetchone()
-        return int(number), first_s
+        (found,) = self._db.execute(query, (since_s, UNREAD)).fetchone()
+        return None if found is None else float(found)
 
     def view_type(self) -> str | None:
         """The view type of a record that a message brought along, as it says itself."""
@@ -232,11 +246,15 @@ class Index:
 
     def outcome(self, pointer: Pointer) -> Outcome | None:
         """None where it was not looked for yet."""
-        if self.brought(pointer):
+        brought = self.brought(pointer)
+        if brought == WHOLE:
             return Outcome(pointer, WHOLE, FROM_PAYLOAD)
         query = "SELECT state, source FROM pointers WHERE stream = ? AND shard = ? AND first = ? AND last = ?"
         row = self._db.execute(query, _key(pointer)).fetchone()
-        return None if row is None else Outcome(pointer, *row)
+        if row is None:
+            return None
+        state, source = row
+        return Outcome(pointer, brought or state, source) if state in ("", UNREAD) else Outcome(pointer, state, source)
 
     def order(self, stream: str, shards: Iterable[str]) -> None:
         """In which turn the stream's shards are read: this is kept, since the stream forgets it."""
@@ -343,7 +361,11 @@ class Taking:
         rows = [(pointer.stream_arn, pointer.shard, place_text(each.place), each.raw) for each in found.payload]
         with written(self._path):
             self._db.executemany("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", rows)
-            self._db.execute("INSERT OR IGNORE INTO brought VALUES (?, ?, ?, ?)", _key(pointer))
+            self._db.execute(
+                "INSERT INTO brought VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET state = excluded.state WHERE excluded.state = 'whole'",
+                (*_key(pointer), PARTLY if found.partly else WHOLE),
+            )
 
     def close(self) -> int:
         """How many messages it holds."""

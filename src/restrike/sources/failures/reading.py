@@ -95,7 +95,7 @@ class FailureSource:
             for why, number in index.untaken()[:TOLD_REASONS]
         ]
         view_type = index.view_type()
-        pointing, oldest_s = index.pointing(time.time() - RETENTION_S)
+        pointing, oldest_s = index.pointing(), index.oldest(time.time() - RETENTION_S)
         if view_type is None and len(arns) == 1:
             try:
                 view_type = (await asyncio.to_thread(streams.describe_stream, self._ask(), arns[0]))[0].view_type
