@@ -366,7 +366,7 @@ def test_a_rescue_keeps_what_is_left_of_a_batch(ground: Ground, consumer: Invoke
     path = ground.folder / "rescued.jsonl"
     report = rescued(ground, path)
     assert (report.pointers, report.records, report.exit_code) == (2, 5, 4)
-    assert stays(report) == {"the beginning of its batch is lost: the stream": 1}
+    assert stays(report) == {"the beginning of its batch is lost: the stream has not its first record": 1}
     with faulty(ground.url, [AccessDenied("DescribeStream")]) as proxy:
         ground.url = proxy.endpoint_url
         for number, (source, archive) in enumerate([("", f"jsonl:{path}"), (str(path), "")]):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from restrike.aws.settings import AwsSettings
+from restrike.errors import UsageError
 from restrike.model.times import iso
 from restrike.replaying.plan import plan as plan_replay
 from restrike.replaying.request import ReplayRequest
@@ -110,6 +111,17 @@ def test_a_table_of_that_name_elsewhere_says_nothing_of_the_items(ground: Ground
     report = plan.execute()
     assert (report.done, report.delivered, report.exit_code) == (1, 3, 4)
     assert stays(report) == why
+
+
+def test_records_that_are_none_of_the_table_end_a_comparison_in_words(
+    ground: Ground,  # noqa: F811
+    consumer: Invoked,  # noqa: F811
+) -> None:
+    forged = [{**each, "dynamodb": {**each["dynamodb"], "Keys": {"pk": {"S": "x"}}}} for each in ground.records[3:4]]
+    ground.write("a", message(forged, shard=ground.shard, stream_arn=ground.stream, payload=True))
+    with pytest.raises(UsageError, match="is none of table") as caught:
+        ground.plan(if_superseded="skip")
+    assert "--if-superseded send" in caught.value.hint
 
 
 def test_what_a_plan_has_followed_does_not_expire(ground: Ground, consumer: Invoked) -> None:  # noqa: F811

@@ -123,6 +123,61 @@ def test_a_payload_of_another_stream_is_a_strangers() -> None:
     assert "something else than what it points at" in refused(body)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"eventName": None},
+        {"eventName": "DROP"},
+        {"dynamodb": {"Keys": None}},
+        {"dynamodb": {"Keys": []}},
+        {"dynamodb": {"NewImage": 5}},
+        {"dynamodb": {"NewImage": {"a": 5}}},
+        {"dynamodb": {"ApproximateCreationDateTime": "x"}},
+        {"dynamodb": {"ApproximateCreationDateTime": -1}},
+        {"dynamodb": {"ApproximateCreationDateTime": 1e10}},
+        {"dynamodb": {"ApproximateCreationDateTime": "9999-12-31T23:59:59Z"}},
+    ],
+    ids=str,
+)
+def test_a_payload_that_cannot_be_delivered_is_told_when_it_is_read(change: dict[str, Any]) -> None:
+    """A run ended in the middle for it."""
+    bad = copy.deepcopy(RECORDS[1])
+    for name, value in change.items():
+        bad[name] = bad[name] | value if isinstance(value, dict) else value
+    for inner in (bad, bad["dynamodb"]):
+        for name in [name for name, value in inner.items() if value is None]:
+            del inner[name]
+    assert "no record of DynamoDB's" in refused({**WITH_PAYLOAD, "payload": {"Records": [RECORDS[0], bad, RECORDS[2]]}})
+
+
+def test_a_payload_over_several_lines_is_a_line_a_record() -> None:
+    """As `jq .` prints it: files of records, and what a rescue writes, are of lines."""
+    body = {**WITH_PAYLOAD, "payload": json.loads(WITH_PAYLOAD["payload"])}
+    found = read_failure(json.dumps(body, indent=2).encode())
+    assert isinstance(found, Failure)
+    assert found.payload is not None
+    assert [json.loads(each.raw) for each in found.payload] == RECORDS
+    assert not any(b"\n" in each.raw for each in found.payload)
+    assert b"\n" not in message_of(found)
+
+
+@pytest.mark.parametrize("size", [-5, 10_001, 10**30])
+def test_no_batch_is_of_that_size(size: int) -> None:
+    body = copy.deepcopy(LAMBDA)
+    body["DDBStreamBatchInfo"]["batchSize"] = size
+    assert 0 <= read(body).pointer.records <= 10_000
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "1969-12-31T00:00:00Z", "9999-12-31T23:59:59Z", "soon"])
+def test_a_time_that_is_none_is_not_told(time: str) -> None:
+    """What is reckoned with it (24 hours more) must be a time, too."""
+    body = {**copy.deepcopy(LAMBDA), "timestamp": time}
+    for name in ("approximateArrivalOfFirstRecord", "approximateArrivalOfLastRecord"):
+        body["DDBStreamBatchInfo"][name] = time
+    found = read(body)
+    assert (found.failed_s, found.pointer.first_s, found.pointer.last_s) == (None, None, None)
+
+
 def test_the_messages_of_a_file() -> None:
     one, two = json.dumps(LAMBDA).encode(), json.dumps(PIPE).encode()
     pretty = json.dumps(LAMBDA, indent=2).encode()
@@ -173,6 +228,7 @@ def test_whatever_a_stranger_writes_is_data(data: st.DataObject) -> None:
     if isinstance(found, Failure):
         assert 0 <= found.pointer.first <= found.pointer.last < 10**40
         assert found.pointer.table
+        assert 0 <= found.pointer.records <= 10_000
     else:
         assert found.why
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
+from restrike.model.record import EventName, images, read_record
 from restrike.model.times import iso_or_none
 
 MAX_WRAPPERS = 4  # SNS's inside of SQS's, and what a tool has put around them
+LARGEST_BATCH = 10_000  # of a mapping: whatever a stranger says
 PLACE_DIGITS = 40  # the most that a sequence number has
+_NEVER_S = 4_102_444_800.0  # 2100
 _STREAM = re.compile(
     r"arn:aws[a-z-]*:dynamodb:([a-z0-9-]+):(\d{12}):table/([\w.-]{1,255})/stream/([\w:.-]{1,64})", re.ASCII
 )
@@ -237,7 +240,7 @@ def _pointer(body: _Body) -> Pointer:
         last=last,
         first_s=_moment(body.approximate_arrival_of_first_record),
         last_s=_moment(body.approximate_arrival_of_last_record),
-        records=max(0, body.batch_size),
+        records=min(max(0, body.batch_size), LARGEST_BATCH),
     )
 
 
@@ -246,9 +249,10 @@ def _moment(text: str | None) -> float | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
+        found_s = (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+    return found_s if 0 <= found_s < _NEVER_S else None  # what is reckoned with it is a time, too
 
 
 def _payload(raw: msgspec.Raw, pointer: Pointer) -> tuple[Payload, ...]:
@@ -263,10 +267,25 @@ def _payload(raw: msgspec.Raw, pointer: Pointer) -> tuple[Payload, ...]:
             raise _Strange("its payload has what is no record of DynamoDB's")
         if record.stream_arn not in (None, pointer.stream_arn) or not pointer.first <= int(number) <= pointer.last:
             raise _Strange("its payload has records of something else than what it points at")
-        found[int(number)] = bytes(each)
+        found[int(number)] = _one_line(each, int(number), pointer)
     if not found:
         raise _Strange("its payload has no records")
     return tuple(Payload(place, found[place]) for place in sorted(found))
+
+
+def _one_line(raw: msgspec.Raw, number: int, pointer: Pointer) -> bytes:
+    """The record as one line, since files of records are of lines. One that cannot be delivered is told now."""
+    line = bytes(raw)
+    if b"\n" in line or b"\r" in line:
+        line = msgspec.json.format(line, indent=-1)  # strings hold no line breaks in JSON: only white space goes
+    try:
+        record = read_record(line, shard=pointer.shard, place=number, stream_arn=pointer.stream_arn, fidelity="exact")
+        images(record)
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise _Strange(f"its payload has what is no record of DynamoDB's: {error}") from None
+    if record.event_name not in get_args(EventName) or not 0 <= record.created_s < _NEVER_S:
+        raise _Strange("its payload has what is no record of DynamoDB's: its eventName or its time is none")
+    return line
 
 
 def message_of(failure: Failure) -> bytes:

@@ -27,6 +27,8 @@ from restrike.running.spool import written
 
 Verdict = Literal["current", "superseded", "deleted"]
 
+_NOT_OF_IT = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration)
+"""What comes of keys and images that are no attribute values, or of another table."""
 _SETS = {"SS", "NS", "BS"}
 
 
@@ -72,7 +74,17 @@ class Verdicts:
         self._db.close()
 
     def key_of(self, record: Record) -> bytes:
-        return canonical_key(self._schema, msgspec.json.decode(record.keys))
+        try:
+            return canonical_key(self._schema, msgspec.json.decode(record.keys))
+        except _NOT_OF_IT as error:
+            raise self._strange(record, error) from None
+
+    def _strange(self, record: Record, error: Exception) -> UsageError:
+        return UsageError(
+            f"record {record.sequence_number} is none of table {self._table}: keys or images are none of its "
+            f"({type(error).__name__})",
+            "Give --if-superseded send.",
+        )
 
     async def survey(self, pages: AsyncGenerator[list[Record], None], passes: Callable[[Record], bool]) -> None:
         """Reads all records of the run ahead and judges each item; nothing where that was done before."""
@@ -96,7 +108,10 @@ class Verdicts:
                     "these records have no NewImage, so that nothing can be compared with the items",
                     "Give --if-superseded send.",
                 )
-            rows.append((self.key_of(record), digest(change.new_image, self._ignored)))
+            try:
+                rows.append((self.key_of(record), digest(change.new_image, self._ignored)))
+            except _NOT_OF_IT as error:
+                raise self._strange(record, error) from None
         self._write("INSERT OR REPLACE INTO items (key, last) VALUES (?, ?)", rows)
 
     async def _judge(self) -> None:

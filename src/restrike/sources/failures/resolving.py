@@ -141,7 +141,9 @@ async def _take(index: Index, pages: AsyncGenerator[list[Record], None], pointer
 def _outcome(pointer: Pointer, seen: set[int], source: str) -> Outcome:
     if pointer.last not in seen:
         return Outcome(pointer, "", f"{source} has not its last record")
-    return Outcome(pointer, WHOLE if pointer.first in seen else PARTLY, source)
+    if pointer.first not in seen:
+        return Outcome(pointer, PARTLY, f"{source} has not its first record")
+    return Outcome(pointer, WHOLE, source)
 
 
 def in_order(listed: Mapping[str, Shard], shards: list[str]) -> list[str]:
