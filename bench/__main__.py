@@ -1,5 +1,5 @@
 """`make bench`: what a touched item costs, beside the plain boto3 loops, against a stub of the service; and what
-a replayed record costs, beside doing it by hand; and what an archive and an export cost.
+a replayed record costs, beside doing it by hand; and what an archive, an export and a redrive cost.
 
 Each figure is the median of several runs, each in a process of its own; the commands take turns, so that a
 machine that changes its speed changes it for all. Prints the table and writes `bench/results.md`.
@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.replay import PAGE_RECORDS
 from bench.stub import Stub, running
 
 RUNS = 3
@@ -207,6 +208,20 @@ def export_rows(scale: float) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def redrive_rows(scale: float) -> list[tuple[str, str, str, str]]:
+    """Rows for messages that point into one shard: it is read once, whoever points there."""
+    records = int(100_000 * scale)
+    runs = [measure(None, "bench.redrive", "--records", str(records)) for _ in range(RUNS)]
+    iterators, calls, pages = runs[0]["get_shard_iterator"], runs[0]["get_records"], records // PAGE_RECORDS
+    mb = statistics.median(run["peak_rss_mb"] for run in runs)
+    return [
+        ("1,000 pointers into one shard: GetShardIterator", f"{iterators}", "1", met(iterators == 1)),
+        (f"GetRecords, of {pages:,} pages", f"{calls:,}", f"{pages:,}", met(calls == pages)),
+        ("pointers to events", f"{median_us(runs):.1f} µs CPU a record", "", ""),
+        (f"peak memory, {records:,} records", f"{mb:.0f} MB", "", ""),
+    ]
+
+
 def met(reached: bool) -> str:
     return "yes" if reached else "**no**"
 
@@ -216,6 +231,7 @@ SECTIONS: dict[str, Callable[[float], list[tuple[str, str, str, str]]]] = {
     "replay": replay_rows,
     "capture and archive": archive_rows,
     "export": export_rows,
+    "redrive": redrive_rows,
 }
 
 
@@ -237,7 +253,8 @@ def main() -> None:
         "canned pages of 400-byte items; scan and ledger are in it. Replay: records of 2 KB with both images, one",
         "in ten filtered out, batches of 100; ledger in it. Capture: pages of 1,000 records of 2 KB onto a local",
         "disk, half of each image text that does not compress, --flush-mb 64. Export: files of 10,000 such lines,",
-        "one in ten filtered out, batches of 100; checks and ledger in it.",
+        "one in ten filtered out, batches of 100; checks and ledger in it. Redrive: records as in replay, kept on disk",
+        "between stream and events; messages, pointers and ledger in it.",
     ]
     for name, rows in sections:
         lines += ["", f"## {name}", "", "| | measured | to reach | reached |", "|---|---|---|---|"]
