@@ -22,6 +22,7 @@ from restrike.replaying.redriving.plan import plan as make_plan
 from restrike.replaying.redriving.request import RedriveRequest
 from restrike.replaying.redriving.run import VERB
 from restrike.replaying.request import ReplayRequest
+from restrike.running.ledger import Ledger
 from restrike.running.stop import Stop
 from tests.failure_messages import ASYNCHRONOUS, message
 from tests.integration.tables import Table, create, switch_stream
@@ -125,6 +126,9 @@ def test_what_stands_twice_is_sent_once_over_all_runs(ground: Ground, consumer: 
     again = ground.plan(run="second").execute()
     assert (again.done, again.delivered, again.filtered) == (4, 2, 5)
     assert consumer.places() == ground.places[3:6] + ground.places[8:10] + ground.places[6:8]
+    with Ledger(ground.folder / "ledger.db", read_only=True) as ledger:
+        shown = VERB.summary(ledger.get("second"))
+    assert (shown["delivered"], shown["messages"], shown["done"], shown["deleted"]) == (2, 4, 4, 0)
     same = ground.plan(run="second").execute()
     assert (same.done_at is not None, same.done, same.exit_code) == (True, 4, 0)
     # Another consumer has got none of it.

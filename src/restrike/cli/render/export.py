@@ -30,7 +30,8 @@ def show_plan(plan: ExportPlanData) -> Rows:
         row.example("partition key", plan.key)
     row("to", plan.to)
     row("costs at least", f"{money(plan.usd_at_least)}: 10 MB for each window that is started")
-    about = f"about {money(plan.usd)}" if plan.usd is not None else "unknown"
+    usd = "unknown" if plan.usd is None else money(plan.usd)
+    about = f"about {usd}" if usd.startswith("$") else usd
     row("costs", f"{about}, {plan.usd_how} (prices of {plan.prices_as_of}, us-east-1)")
     row("capacity", "none of the table's is taken")
     row("afterwards", plan.replay)

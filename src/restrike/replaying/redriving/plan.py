@@ -30,7 +30,7 @@ from restrike.replaying.redriving.engine import redrive as carry_on
 from restrike.replaying.redriving.queue import RECEIVED
 from restrike.replaying.redriving.request import ORIGINAL, RedriveRequest, check, command_line, source_of
 from restrike.replaying.redriving.resolved import Part, Redrive, identity_of
-from restrike.replaying.redriving.run import VERB, redrive_of
+from restrike.replaying.redriving.run import VERB, redrive_of, told
 from restrike.replaying.resolved import Resolved
 from restrike.replaying.run import FAILED
 from restrike.replaying.settings import Settings, changed
@@ -108,10 +108,8 @@ class RedrivePlan(SpooledPlan[RedrivePlanData]):
 
     def _done(self, known: Run) -> RedriveReport:
         again = report_again(known, self.data.parts[0])
-        told = msgspec.json.decode(known.report or b"{}", type=_Told)
-        return RedriveReport.of(
-            again, self.data.failures, self.data.target, messages=told.messages, done=told.done, deleted=told.deleted
-        )
+        messages = msgspec.structs.asdict(told(known))
+        return RedriveReport.of(again, self.data.failures, self.data.target, **messages)
 
     def _prepare(self, known: Run | None, folder: Path) -> None:
         """A new run begins with what the plan has read. One that goes on has more, unless it was lost."""
@@ -127,14 +125,6 @@ def superseded_unsaid() -> UsageError:
         "the mapping went on after it had given up: items may have moved on since",
         "Say what is to become of such records: --if-superseded send, or --if-superseded skip.",
     )
-
-
-class _Told(msgspec.Struct):
-    """Of a report in the ledger, what became of the messages."""
-
-    messages: int = 0
-    done: int = 0
-    deleted: int = 0
 
 
 def _entry(data: RedrivePlanData, resolved: Redrive) -> Entry:
