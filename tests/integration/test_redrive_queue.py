@@ -8,7 +8,9 @@ import http.client
 import io
 import itertools
 import json
+import os
 import random
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -368,6 +370,36 @@ def test_what_cannot_be_redriven_is_given_back(ground: Ground, consumer: Invoked
     with pytest.raises(UsageError, match="had given up"):
         plan(ground, mailbox.name, if_superseded=None).execute()
     assert redriven(plan(ground, mailbox.name)).done == 1
+
+
+def test_ctrl_c_before_there_is_a_run_gives_back_what_was_taken(
+    ground: Ground, consumer: Invoked, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox.send(ground.body(3, 6))
+    found, asked = plan(ground, mailbox.name, to="original"), consumer.get
+
+    def interrupted(path: str) -> tuple[int, Any]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return asked(path)
+
+    monkeypatch.setattr(consumer, "get", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        found.execute()
+    assert mailbox.counts() == (1, 0)
+    assert not (ground.folder / "ledger-runs" / "run" / queue.RECEIVED).exists()
+
+
+@pytest.mark.parametrize(("rescues", "says"), [(False, "they are for the next run"), (True, "they are not rescued")])
+def test_a_queue_that_has_more_than_a_run_takes_is_told(
+    ground: Ground, consumer: Invoked, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, rescues: bool, says: str
+) -> None:
+    monkeypatch.setattr(queue, "MAX_MESSAGES", 10)
+    mailbox.send(*(ground.body(n, n + 1) for n in range(12)))
+    rescue = f"jsonl:{ground.folder / 'rescued.jsonl'}" if rescues else None
+    warned: list[str] = []
+    report = plan(ground, mailbox.name, rescue=rescue).execute(on_warning=warned.append)
+    assert report.messages == 10
+    assert warned == [f"the queue may have more than the 10 messages that were taken in: {says}"]
 
 
 def test_a_message_is_held_while_the_run_works_and_for_twelve_hours_at_most(mailbox: Mailbox, tmp_path: Path) -> None:
