@@ -222,6 +222,29 @@ def redrive_rows(scale: float) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def audit_rows(scale: float) -> list[tuple[str, str, str, str]]:
+    """Rows for an audit: a table against a CSV through restrike, and the same keys by sort and comm, in turn."""
+    some, many = int(200_000 * scale), int(2_000_000 * scale)
+    runs: dict[str, list[dict[str, Any]]] = {"restrike": [], "plain": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for items in (some, many):
+            measure(None, "bench.audit", "build", "--folder", f"{folder}/{items}", "--items", str(items))
+        with running(items=some) as stub:
+            for _ in range(RUNS):
+                runs["restrike"].append(measure(stub, "bench.audit", "restrike", "--folder", f"{folder}/{some}"))
+                runs["plain"].append(measure(None, "bench.audit", "plain", "--folder", f"{folder}/{some}"))
+        with running(items=many) as stub:
+            large = measure(stub, "bench.audit", "restrike", "--folder", f"{folder}/{many}")
+    us = {name: median_us(measured) for name, measured in runs.items()}
+    small_mb = statistics.median(run["peak_rss_mb"] for run in runs["restrike"])
+    return [
+        ("restrike, a scan against a CSV", f"{us['restrike']:.1f} µs CPU a key", "", ""),
+        ("sort and comm, two files", f"{us['plain']:.1f} µs CPU a key", "", ""),
+        (f"peak memory, {some:,} keys", f"{small_mb:.0f} MB", "≤ 300", met(small_mb <= 300)),
+        (f"peak memory, {many:,} keys", f"{large['peak_rss_mb']:.0f} MB", "≤ 300", met(large["peak_rss_mb"] <= 300)),
+    ]
+
+
 def met(reached: bool) -> str:
     return "yes" if reached else "**no**"
 
@@ -232,6 +255,7 @@ SECTIONS: dict[str, Callable[[float], list[tuple[str, str, str, str]]]] = {
     "capture and archive": archive_rows,
     "export": export_rows,
     "redrive": redrive_rows,
+    "audit": audit_rows,
 }
 
 
@@ -254,7 +278,8 @@ def main() -> None:
         "in ten filtered out, batches of 100; ledger in it. Capture: pages of 1,000 records of 2 KB onto a local",
         "disk, half of each image text that does not compress, --flush-mb 64. Export: files of 10,000 such lines,",
         "one in ten filtered out, batches of 100; checks and ledger in it. Redrive: records as in replay, kept on disk",
-        "between stream and events; messages, pointers and ledger in it.",
+        "between stream and events; messages, pointers and ledger in it. Audit: all keys of the stub's table against",
+        "a CSV of them in another order; both are written to the disk and compared.",
     ]
     for name, rows in sections:
         lines += ["", f"## {name}", "", "| | measured | to reach | reached |", "|---|---|---|---|"]

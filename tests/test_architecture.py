@@ -20,7 +20,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "restrike"
 LAYERS = [
     {"cli", "api"},
     {"verbs"},
-    {"touching", "replaying", "capturing", "exporting", "diagnosing", "local"},
+    {"touching", "replaying", "capturing", "exporting", "diagnosing", "auditing", "local"},
     {"sources", "targets"},
     {"selecting", "archive", "wiring"},
     {"running", "stores"},

@@ -15,9 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from restrike.api import capture, doctor, export, records, redrive, replay, resume, runs, touch, unmark
+from restrike.api import audit, capture, doctor, export, records, redrive, replay, resume, runs, touch, unmark
 
 if TYPE_CHECKING:
+    from restrike.auditing.execute import AuditProgress
+    from restrike.auditing.plan import AuditPlan
+    from restrike.auditing.request import AuditRequest
     from restrike.capturing.plan import CapturePlan
     from restrike.capturing.request import CaptureRequest
     from restrike.capturing.tally import CaptureTally as CaptureProgress
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from restrike.exporting.execute import ExportProgress
     from restrike.exporting.plan import ExportPlan
     from restrike.exporting.request import ExportRequest
+    from restrike.model.audit import AuditReport
     from restrike.model.diagnosis import Diagnosis
     from restrike.model.record import Record
     from restrike.model.report import (
@@ -51,6 +55,10 @@ if TYPE_CHECKING:
     from restrike.touching.request import TouchRequest
 
 __all__ = [
+    "AuditPlan",
+    "AuditProgress",
+    "AuditReport",
+    "AuditRequest",
     "AwsError",
     "CapturePlan",
     "CaptureProgress",
@@ -85,6 +93,7 @@ __all__ = [
     "TouchRequest",
     "UsageError",
     "VerificationFailed",
+    "audit",
     "capture",
     "doctor",
     "export",
@@ -98,6 +107,10 @@ __all__ = [
 ]
 
 _WHERE = {
+    "AuditPlan": ("restrike.auditing.plan", "AuditPlan"),
+    "AuditProgress": ("restrike.auditing.execute", "AuditProgress"),
+    "AuditReport": ("restrike.model.audit", "AuditReport"),
+    "AuditRequest": ("restrike.auditing.request", "AuditRequest"),
     "AwsError": ("restrike.errors", "AwsError"),
     "CapturePlan": ("restrike.capturing.plan", "CapturePlan"),
     "CaptureProgress": ("restrike.capturing.tally", "CaptureTally"),

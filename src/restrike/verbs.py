@@ -23,6 +23,7 @@ PACKAGES = {
     "redrive": "restrike.replaying.redriving",
     "capture": "restrike.capturing",
     "export": "restrike.exporting",
+    "audit": "restrike.auditing",
 }
 """Verb → its package: `run` there holds its VERB, `plan` the `resume` that makes the plan to go on with a run, and
 `permissions` the `needs` of what is asked, and `asked_of` a run."""

@@ -837,6 +837,65 @@ OTHERS: list[Row] = [
 ]
 
 
+AUDIT: list[Row] = [
+    ("", 2, "Missing argument"),
+    ("orders", 2, "it is not said what the table is compared with"),
+    ("orders --as-of 1m", 2, "it is not said what the table is compared with"),
+    ("orders --against ''", 2, "--against is empty"),
+    ("orders --against table:", 2, "--against table: names no table"),
+    ("orders --against keys.jsonl", 2, "it is not said when the other side was read"),
+    ("orders --against -", 2, "it is not said when the other side was read"),
+    ("orders --against - --keys - --as-of 1m", 2, "--against - and --keys - are both standard input"),
+    ("orders --against keys.jsonl --as-of yesterday", 2, "--as-of 'yesterday' is no time"),
+    ("orders --against keys.jsonl --as-of 2021-01-22T10:00:00", 2, "has no time zone"),
+    ("orders --against keys.jsonl --as-of 2121-01-22T10:00:00Z", 2, "is in the future"),
+    ("orders --against nobodys.csv --as-of 1m", 2, "cannot read nobodys.csv"),
+    ("orders --against folder --as-of 1m", 2, "folder is no file that can be read twice"),
+    ("orders --against short.csv --as-of 1m", 2, "short.csv, line 1: the header lacks 'order_id'"),
+    ("orders --against text.txt --as-of 1m", 2, "the header lacks 'customer_id' and 'order_id'"),
+    ("orders --against broken.jsonl --as-of 1m", 2, "broken.jsonl, line 1: no JSON object"),
+    ("orders --against keys.jsonl --as-of 1m --on total,,status", 2, "has an empty name"),
+    ("orders --against keys.jsonl --as-of 1m --on total,total", 2, "--on names 'total' twice"),
+    (
+        "orders --against keys.jsonl --as-of 1m --on order_id",
+        2,
+        "--on order_id: that is a key attribute of table orders",
+    ),
+    ("orders --against keys.jsonl --as-of 1m --map total", 2, "--map 'total' is no pair"),
+    ("orders --against keys.jsonl --as-of 1m --map =total --on total", 2, "is no pair"),
+    (
+        "orders --against keys.jsonl --as-of 1m --map amount=total",
+        2,
+        "'total' is neither a key attribute of table orders nor in --on",
+    ),
+    ("orders --against keys.jsonl --as-of 1m --on total --map a=total,b=total", 2, "--map names 'total' twice"),
+    ("orders --against keys.jsonl --as-of 1m --max-rru 0", 2, "--max-rru 0 is no number from 1 on"),
+    ("orders --against keys.jsonl --as-of 1m --max-rru max", 2, "'max' is not a number"),
+    ("orders --against keys.jsonl --as-of 1m --plan-timeout 0", 2, "--plan-timeout 0 is no number from 0.1 on"),
+    ("orders --against keys.jsonl --as-of 1m --price gold=1", 2, "there is no price 'gold'"),
+    ("orders --against keys.jsonl --as-of 1m --run 'a b'", 2, "is no name for a run"),
+    ("orders --against keys.jsonl --as-of 1m --run done", 2, "verb: it was touch, and is audit now"),
+    ("orders --against keys.jsonl --as-of 1m --run done --execute", 2, "verb: it was touch, and is audit now"),
+    ("orders --against keys.jsonl --as-of 1m --index nope", 2, "nope"),
+    ("orders --against keys.jsonl --as-of 1m --sort-key '= x'", 2, "nothing is selected"),
+    ("orders --against keys.jsonl --as-of 1m --keys nobodys.jsonl", 2, "nobodys.jsonl"),
+    ("orders --against keys.jsonl --as-of 1m --keys bad-keys.jsonl", 2, "bad-keys.jsonl, line 2"),
+    ("orders --against keys.jsonl --as-of 1m --limit 5", 2, "No such option '--limit'"),
+    ("orders --against keys.jsonl --as-of 1m --to x", 2, "No such option '--to'"),
+    ("nobodys --against keys.jsonl --as-of 1m", 3, "there is no table nobodys in us-east-1"),
+    ("ab --against keys.jsonl --as-of 1m", 2, "is no name of a table"),
+    ("orders --against table:nobodys", 3, "there is no table nobodys in us-east-1"),
+    ("orders --against table:plain", 2, "table plain has the key pk (S), and not customer_id (S), order_id (S)"),
+    (
+        "orders --against table:numbers --map pk=customer_id,sk=order_id",
+        2,
+        "has the key pk (N), sk (B), and not pk (S)",
+    ),
+    ("numbers --against keys.jsonl --as-of 1m", 2, "and no other of its first 1 rows can be read"),
+    ("orders plain --against keys.jsonl", 2, "unexpected extra argument"),
+]
+
+
 def _all() -> Iterator[Bad]:
     tables = {
         "doctor": DOCTOR,
@@ -847,6 +906,7 @@ def _all() -> Iterator[Bad]:
         "records": [*SOURCES, *RECORDS],
         "capture": CAPTURE,
         "export": EXPORT,
+        "audit": AUDIT,
         "archive": ARCHIVE,
         "iam": IAM,
     }

@@ -49,6 +49,8 @@ NUMBERS = {
     "redriven": 10,
     "redriven_usd_missing": 0,
     "redriven_records": 0,
+    "audit_equal": 2007,
+    "audit_differences": 0,
 }
 
 
@@ -66,7 +68,7 @@ def test_it_tells_the_story_on_one_screen() -> None:
     lines = result.stdout.splitlines()
     assert len(lines) <= 58
     assert max(map(len, lines)) <= 100
-    assert "All 25 numbers are what they should be." in lines[-1]
+    assert "All 27 numbers are what they should be." in lines[-1]
 
 
 def test_the_numbers_are_right_whatever_the_users_settings_are(tmp_path: Path) -> None:
@@ -89,7 +91,7 @@ def test_the_numbers_are_right_whatever_the_users_settings_are(tmp_path: Path) -
     assert told["numbers"] == NUMBERS
     assert (told["ok"], told["wrong"]) == (True, [])
     assert told["elapsed_s"] > 0
-    assert "All 25 numbers" in result.stderr
+    assert "All 27 numbers" in result.stderr
     assert sorted(tmp_path.iterdir()) == [config], "something of the user's was written"
 
 
@@ -107,9 +109,10 @@ def test_a_wrong_number_is_named_and_ends_it_with_6(capsys: pytest.CaptureFixtur
     assert "now in its books (in_books_after): expected 200, measured 0" in failed.value.message
     told = json.loads(capsys.readouterr().out)
     missing = NUMBERS["usd_missing_before"]
-    assert told["numbers"] == NUMBERS | {"in_books_after": 0, "usd_missing_after": missing}
+    wrong = {"in_books_after": 0, "usd_missing_after": missing, "audit_equal": 1807, "audit_differences": 200}
+    assert told["numbers"] == NUMBERS | wrong
     assert told["ok"] is False
-    assert len(told["wrong"]) == 2
+    assert len(told["wrong"]) == len(wrong)
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,15 @@ def exported() -> str:
     return report.replay
 
 
+def compared(ledger: Path) -> tuple[str, ...]:
+    plan = restrike.audit("orders", "copy.csv", on="total,status", map="id=order_id", as_of="10m", ledger=ledger)
+    assert_type(plan, restrike.AuditPlan)
+    print(plan.data.items.count, plan.data.sample_unreadable)
+    report = plan.execute(lambda progress: print(progress.counts.phase), time_limit_s=3600)
+    assert_type(report, restrike.AuditReport)
+    return report.repairs if report.differences else ()
+
+
 def looked() -> list[restrike.Run]:
     for record in restrike.records("archive:kept", last="2h", where="dynamodb.NewImage.total > `100`"):
         assert_type(record, restrike.Record)
@@ -81,6 +90,11 @@ def looked() -> list[restrike.Run]:
     plan = restrike.resume(runs[0].name, rate=20)
     assert_type(
         plan,
-        restrike.TouchPlan | restrike.ReplayPlan | restrike.RedrivePlan | restrike.CapturePlan | restrike.ExportPlan,
+        restrike.TouchPlan
+        | restrike.ReplayPlan
+        | restrike.RedrivePlan
+        | restrike.CapturePlan
+        | restrike.ExportPlan
+        | restrike.AuditPlan,
     )
     return runs

@@ -20,6 +20,8 @@ import restrike
 from restrike.archive import permissions as archives
 from restrike.archive.pruning import prune
 from restrike.archive.state import KEPT_S
+from restrike.auditing import permissions as auditing
+from restrike.auditing.request import AuditRequest
 from restrike.aws.session import Aws
 from restrike.capturing import permissions as capturing
 from restrike.cli.main import run as command
@@ -249,6 +251,26 @@ def test_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert allows(policy, "dynamodb:ExportTableToPointInTime", asked["TableArn"])
     assert allows(policy, "dynamodb:DescribeExport", exports.calls("DescribeExport")[0]["ExportArn"])
     check("export", found, needs)
+
+
+def test_an_audit(orders: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("restrike.aws.pages.QUIET_S", 0.1)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text('{"pk": "p0", "sk": 99}\n')
+    everything, needs = Calls(), list[Need]()
+    for against, selection in ((str(copy), {}), (str(copy), {"partition_key": "p0"}), (f"table:{orders.name}", {})):
+        with faulty(orders.endpoint_url, []) as own, calls() as found:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", own.endpoint_url)
+            flags: dict[str, Any] = {"as_of": "0s", "ledger": str(tmp_path / "ledger.db"), **selection}
+            plan = restrike.audit(orders.name, against, **flags)
+            plan.execute()
+        declared = auditing.needs(plan.settled.request, LOCAL)
+        held(found, document(declared), own)
+        everything.actions |= found.actions
+        needs += declared
+    in_s3 = auditing.needs(AuditRequest(orders.name, str(copy), as_of="0s", archive="s3://kept"), LOCAL)
+    everything.actions |= {action for action in actions_of(document(in_s3)) if action.startswith("s3:")}  # of a capture
+    check("audit", everything, [*needs, *in_s3])
 
 
 def test_a_capture_and_a_reading_of_its_archive(

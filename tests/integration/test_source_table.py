@@ -268,6 +268,23 @@ def test_a_key_list_and_items_that_are_gone(hundred: Table) -> None:
         source_of(hundred, selection)
 
 
+def test_a_remove_is_made_of_a_key_alone(hundred: Table) -> None:
+    """It is what is said of an item that is gone; one that is there is its OldImage."""
+    selection, file = key_list(hundred, [{"pk": {"N": str(n)}} for n in (1, 2000, 2, 2001)])
+    with file:
+        source = source_of(hundred, selection, keys=file, as_event="REMOVE")
+        found = asyncio.run(gather(source))
+        assert keys(found) == [1, 2000, 2, 2001]
+        assert [record.place for record in found] == [1, 2, 3, 4]
+        changes = [json.loads(record.raw)["dynamodb"] for record in found]
+        assert [set(change) & BOTH for change in changes] == [{"OldImage"}, set(), {"OldImage"}, set()]
+        assert (source.gone, source.ended) == (0, "end of the selection")
+        assert found[1].event_name == "REMOVE"
+        assert keys(asyncio.run(gather(source_of(hundred, selection, keys=file, as_event="REMOVE"), {"keys": 3}))) == [
+            2001
+        ]
+
+
 def test_keys_that_are_left_unprocessed_are_asked_for_again(dynamodb_local: str) -> None:
     # 100 items of 300 KB are more than the 16 MB of an answer.
     table = create(dynamodb_local, ("pk", "N"))

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from restrike.errors import RestrikeError
 from restrike.model.report import Counts
+from restrike.model.spelling import Spelling
 from restrike.model.table import AttributeValue, Key, KeyAttribute, KeySchema, KeyType, TableInfo, canonical_key
 from restrike.running.ledger import Ledger
 from restrike.running.run import Entry
@@ -27,7 +28,6 @@ from restrike.touching import book as book_module
 from restrike.touching.book import Book, KeySet
 from restrike.touching.counter import Counter, Job
 from restrike.touching.marker import Marker
-from restrike.touching.spelling import Spelling
 from restrike.touching.tables import TABLES, IntentTable, KeyTable
 from restrike.touching.write import Write
 

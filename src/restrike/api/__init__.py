@@ -8,7 +8,7 @@ from __future__ import annotations
 from restrike.api.items import touch, unmark
 from restrike.api.keeping import capture, export
 from restrike.api.ledger import resume, runs
-from restrike.api.looking import doctor
+from restrike.api.looking import audit, doctor
 from restrike.api.replaying import records, redrive, replay
 
-__all__ = ["capture", "doctor", "export", "records", "redrive", "replay", "resume", "runs", "touch", "unmark"]
+__all__ = ["audit", "capture", "doctor", "export", "records", "redrive", "replay", "resume", "runs", "touch", "unmark"]

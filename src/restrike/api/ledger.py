@@ -9,6 +9,7 @@ from restrike.api.arguments import given, text
 if TYPE_CHECKING:
     from os import PathLike
 
+    from restrike.auditing.plan import AuditPlan
     from restrike.capturing.plan import CapturePlan
     from restrike.exporting.plan import ExportPlan
     from restrike.replaying.plan import ReplayPlan
@@ -43,7 +44,7 @@ def resume(
     profile: str | None = None,
     force: bool = False,
     accept_replication_conflicts: bool = False,
-) -> TouchPlan | ReplayPlan | RedrivePlan | CapturePlan | ExportPlan:
+) -> TouchPlan | ReplayPlan | RedrivePlan | CapturePlan | ExportPlan | AuditPlan:
     """The plan that goes on with a run as it was planned, but for what is given here; `plan.execute()` carries it out.
 
     UsageError where the run is complete, where its verb has no such setting, or where this restrike does not know it.
@@ -56,5 +57,7 @@ def resume(
     path = ledger_path(text(ledger))
     with Ledger(path, read_only=True) as book:
         run = book.get(name)
-    plan: TouchPlan | ReplayPlan | CapturePlan | ExportPlan = plan_to_resume(run, path, given(RESUME, values))
+    plan: TouchPlan | ReplayPlan | CapturePlan | ExportPlan | AuditPlan = plan_to_resume(
+        run, path, given(RESUME, values)
+    )
     return plan

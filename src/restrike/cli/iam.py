@@ -11,10 +11,12 @@ import click
 import msgspec
 
 from restrike import sources, targets
+from restrike.auditing.request import AuditRequest
 from restrike.aws import settings
 from restrike.aws.settings import AwsSettings
 from restrike.capturing.request import CaptureRequest
 from restrike.cli import candidates
+from restrike.cli.audit import AGAINST
 from restrike.cli.capture import ARCHIVE as CAPTURED
 from restrike.cli.export import PLACE
 from restrike.cli.flags import TARGET
@@ -175,6 +177,21 @@ def doctor(table: str, **values: Any) -> int:
     from restrike.diagnosing.permissions import needs
 
     request = DoctorRequest(table, **given(KEPT, values))
+    return _print(lambda scope: needs(request, scope), values, table)
+
+
+@command.verb(
+    "audit", AGAINST, *CHOOSING, ARCHIVE, *WHERE, examples=("restrike iam audit orders --against table:copy",)
+)
+@click.argument("table", shell_complete=candidates.tables)
+def audit(table: str, against: str | None, **values: Any) -> int:
+    """For restrike audit TABLE --against WHAT."""
+    from restrike.auditing.permissions import needs
+
+    if not against:
+        raise UsageError("it is not said what the table is compared with", "Give --against FILE, table:NAME or -.")
+    selection = SelectionRequest(**given(CHOOSING, values))
+    request = AuditRequest(table, against, selection, archive=values["archive"])
     return _print(lambda scope: needs(request, scope), values, table)
 
 

@@ -29,6 +29,7 @@ VERBS = {
     "records": "Look at the records of a source.",
     "capture": "Keep a stream beyond 24 hours, in files that anything can read.",
     "export": "Have DynamoDB export a span of time to S3, for a replay.",
+    "audit": "Compare a table with what was made of it; say which items are wrong there.",
     "iam": "Print the least IAM policy that a verb needs.",
     "archive": "Look at what capture keeps, verify it, and look after it.",
     "runs": "List, show, resume and cancel runs.",
@@ -49,7 +50,7 @@ EXIT_CODES = {
     "3": "AWS refused, or did not answer",
     "4": "the source lacks what was asked for",
     "5": "delivery failed",
-    "6": "written, and not seen on the stream; an archive is not as it should be",
+    "6": "written, and not seen on the stream; an archive is not as it should be; an audit found differences",
     "130": "stopped by Ctrl-C or SIGTERM; what was done is saved (143: before anything was done)",
 }
 """The whole table is in docs/exit-codes.md."""

@@ -14,6 +14,7 @@ from restrike.model.flags import Flag, Group
 
 TITLES: dict[Group, str] = {
     "choose": "Choose items",
+    "compare": "Compare",
     "records": "Choose records",
     "exported": "Read an export",
     "write": "Write",

@@ -80,7 +80,7 @@ def demo(*, as_json: bool, keep_books: Callable[[Path, str], Books] = Books) -> 
 
 
 class Story:
-    """Told in six chapters. Each number is measured, told, kept for `as_json`, and held against what it should be."""
+    """Told in chapters. Each number is measured, told, kept for `as_json`, and held against what it should be."""
 
     def __init__(self, console: Console, endpoint_url: str, ledger: Path, books: Books) -> None:
         self.wrong: list[str] = []
@@ -111,6 +111,7 @@ class Story:
                 await self._again(shop, reader)
                 await self._differences(shop, reader)
                 await self._given_up(shop, reader)
+                await self._audit(shop, reader)
                 with Ledger(self._ledger) as ledger:
                     ledger.set_state(CONSUMER, "CANCELLING")
                 await reader.until_gone()
@@ -235,6 +236,25 @@ class Story:
         missing = should_book - (self._books.differences() - before)
         self._number("redriven_usd_missing", "dollars of theirs that are not booked", missing, 0)
         self._number("redriven_records", "records fired", await self._new_records(shop, reader), 0)
+
+    async def _audit(self, shop: Shop, reader: Consumer) -> None:
+        self._chapter(8, "Are the books right now? An audit compares every item with their last line of it.")
+        await reader.read_to(await shop.fence())
+        plan = await asyncio.to_thread(
+            lambda: restrike.audit(
+                TABLE,
+                str(self._books.folder / bookkeeper.LINES),
+                on="total",
+                map="usd=total",
+                as_of="0s",
+                ledger=str(self._ledger),
+                region=self._aws.region,
+                endpoint_url=self._aws.endpoint_url,
+            )
+        )
+        report = await asyncio.to_thread(plan.execute)
+        self._number("audit_equal", "items, the same in both: equal", report.equal, len(orders()) + shop.fences)
+        self._number("audit_differences", "differences", report.ours - report.equal + report.extra, 0)
 
     def _write_failure(self) -> list[Record]:
         """The message that Lambda would have left of the first records; those records."""

@@ -15,7 +15,7 @@ import msgspec
 
 from restrike.errors import UsageError
 
-Group = Literal["choose", "records", "exported", "write", "deliver", "keep", "pace", "prove", "run", "aws"]
+Group = Literal["choose", "compare", "records", "exported", "write", "deliver", "keep", "pace", "prove", "run", "aws"]
 Kind = Literal["text", "integer", "number", "switch", "toggle", "choice", "rate"]
 
 

@@ -11,12 +11,12 @@ import msgspec
 
 from restrike.aws.walk import ended
 from restrike.errors import UsageError
+from restrike.model.spelling import Spelling
 from restrike.model.table import KeySchema
 from restrike.running.ledger import Ledger
 from restrike.running.stop import Stop
 from restrike.selecting.keyfile import KeyFile, sort_bytes
 from restrike.selecting.read import Selector, Unit
-from restrike.touching.spelling import Spelling
 
 _LIST = "list"
 """What the run stands on: the digest of its list."""

@@ -16,11 +16,11 @@ from restrike.aws.dynamodb import StatementAnswer, StatementError, batch_execute
 from restrike.aws.wire import Wire
 from restrike.errors import RestrikeError
 from restrike.model.report import Counts
+from restrike.model.spelling import Spelling
 from restrike.model.table import TableInfo
 from restrike.selecting.read import Unit
 from restrike.touching.current import read_attribute
 from restrike.touching.request import Api
-from restrike.touching.spelling import Spelling
 from restrike.touching.tables import UNKNOWN_CODE
 
 REFUSED = "ConditionalCheckFailed"

@@ -35,8 +35,8 @@ BATCHES = 4  # BatchGetItem under way
 BATCH_BYTES = 4 << 20  # of items that are aimed at: 100 of 400 KB would be 40 MB
 
 _JOURNAL = "journal"
-_Items = list[tuple[int, bytes]]
-"""(Ordinal, whole item)."""
+_Items = list[tuple[int, bytes, bytes]]
+"""(Ordinal, key, whole item); no item where a record is made of the key alone."""
 
 
 class Keys(Protocol):
@@ -73,7 +73,8 @@ class TableSource:
 
     Whole items come with the page where the table itself is read (consistently) or an index that projects ALL (as
     the index has them). For any other index and for a key list the keys come first and the items from BatchGetItem,
-    consistently; an item that is gone by then is left out and counted in `gone`.
+    consistently; an item that is gone by then is left out and counted in `gone`. But of keys that are given a REMOVE
+    is made all the same: it has the key and no image.
 
     A shard is a strand; a place is the item's ordinal in it, from 1. An ordinal over a second reading would mean
     another item as soon as one is deleted or added. So with a `journal` (a file in the run's folder) the keys of a
@@ -121,6 +122,7 @@ class TableSource:
         self._table = table
         self._selection = selection
         self._keys = keys
+        self._of_keys_alone = as_event == "REMOVE" and keys is not None
         self._journal_path = journal
         self._journal: Journal | None = None
         self._wire: Wire | None = None
@@ -194,9 +196,7 @@ class TableSource:
             place = after.get(strand.id, 0)
             found = self._key_pages(place) if strand.operation == "Keys" else self._pages(strand, place)
             async for items in found:
-                records = [
-                    self._make.record(strand.id, number, ordinal, self._key_of(item), item) for ordinal, item in items
-                ]
+                records = [self._make.record(strand.id, number, ordinal, key, item) for ordinal, key, item in items]
                 if records:
                     await queue.put(records)
             return True
@@ -231,7 +231,7 @@ class TableSource:
     # ── pages of items ───────────────────────────────────────────────────────────────────────────────────
 
     async def _pages(self, strand: Strand, place: int) -> AsyncGenerator[_Items, None]:
-        """Pages of (ordinal, whole item) from behind the place on, without those that are gone."""
+        """Pages of items from behind the place on, without those that are gone."""
         behind: bytes | None = None
         ordinal = place + 1
         if self._journal is not None:
@@ -258,7 +258,8 @@ class TableSource:
             if self._journal is not None:
                 await asyncio.to_thread(self._journal.write, strand.id, ordinal, keys, page.last_key)
             if self._whole:
-                yield [(number, bytes(item)) for number, item in enumerate(page.items, ordinal)]
+                numbered = enumerate(zip(keys, page.items, strict=True), ordinal)
+                yield [(number, key, bytes(item)) for number, (key, item) in numbered]
             else:
                 async for items in self._batches_of(list(enumerate(keys, ordinal))):
                     yield items
@@ -272,14 +273,17 @@ class TableSource:
             place = rows[-1][0]
 
     async def _batches_of(self, keys: Sequence[tuple[int, bytes]]) -> AsyncGenerator[_Items, None]:
-        """The items of those (ordinal, key), in their order, without those that are gone."""
+        """The items of those (ordinal, key), in their order, without those that are gone and say nothing by that."""
         start = 0
         while start < len(keys):
             some = keys[start : start + self._keys_a_call]
             start += len(some)
             found = await self._items([key for _, key in some])
+            if self._of_keys_alone:
+                yield [(ordinal, key, found.get(key, b"")) for ordinal, key in some]
+                continue
             self.gone += len(some) - len(found)
-            yield [(ordinal, found[key]) for ordinal, key in some if key in found]
+            yield [(ordinal, key, found[key]) for ordinal, key in some if key in found]
 
     def _key_fields(self) -> dict[str, str]:
         return {f"key_{number}": name for number, name in enumerate(self._table.key.names)}
