@@ -465,6 +465,8 @@ def test_further_back_than_a_day(orders: Table, world: World, elsewhere: Relay) 
 def test_messages_that_a_flag_names(orders: Table, world: World, elsewhere: Relay, tmp_path: Path) -> None:
     (queue,) = seen(orders, failures=f"sqs://{world.queue}").failures
     assert (queue.kind, queue.messages, queue.uri) == ("sqs", 1, f"sqs://{world.queue}")
+    (nowhere,) = seen(orders, failures=str(tmp_path / "nowhere")).failures
+    assert (nowhere.redrivable, nowhere.why_not) == (False, "there is no such file or folder")
     (folder,) = seen(orders, failures=str(tmp_path)).failures
     assert (folder.kind, folder.messages, folder.redrivable) == ("file", None, True)
     assert seen(orders).failures == ()

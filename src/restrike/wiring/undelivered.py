@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import msgspec
 
@@ -89,7 +90,10 @@ def named(failures: str) -> Undelivered:
     if queue is not None:
         return Undelivered(queue if queue.startswith("arn:") else "", "sqs", f"sqs://{queue}", redrivable=True)
     where = failures.removeprefix("failures:")
-    return Undelivered("", "s3" if where.startswith("s3://") else "file", where, redrivable=True)
+    if where.startswith("s3://"):
+        return Undelivered("", "s3", where, redrivable=True)
+    why = "" if Path(where).exists() else "there is no such file or folder"
+    return Undelivered("", "file", where, redrivable=not why, why_not=why)
 
 
 def look_into(aws: Aws, found: Undelivered, now_s: float) -> Undelivered:

@@ -107,7 +107,7 @@ class Picture:
     def _costs(self, way: Way) -> str:
         facts = []
         if way.records is not None:
-            facts.append(counted(way.records, "record"))
+            facts.append(f"about {counted(way.records, 'record')}")
         of = f" ({way.prices})" if way.prices else ""
         facts.append("cost unknown" if way.usd is None else f"{money(way.usd)}{of}")
         if way.seconds is not None:
