@@ -38,7 +38,7 @@ NO_VERB: list[Row] = [
     ("--region us-east-1 touch orders", 2, "No such option '--region'"),
     ("run list", 2, "There is no verb 'run'. Did you mean runs?"),
     ("archives ls kept", 2, "Did you mean archive or redrive?"),
-    ("record stream:orders", 2, "Did you mean records or export?"),
+    ("record stream:orders", 2, "Did you mean records or export or doctor?"),
 ]
 
 DOCTOR: list[Row] = [
@@ -674,7 +674,7 @@ EXPORT: list[Row] = [
 IAM: list[Row] = [
     ("", 2, "Usage: restrike iam"),
     ("orders", 2, "There is no verb 'orders'"),
-    ("list", 2, "There is no verb 'list'. There are archive, capture"),
+    ("list", 2, "There is no verb 'list'. There are archive, audit, capture"),
     ("tuch orders", 2, "Did you mean touch?"),
     ("demo", 2, "There is no verb 'demo'"),
     ("touch", 2, "Missing argument 'TABLE'"),

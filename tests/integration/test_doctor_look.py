@@ -50,6 +50,11 @@ DAYS = [f"2026-11-{1 + n:02d}" for n in range(20)]
 FUNCTION = "def main(event, context): pass"
 
 
+def is_of_here(moment_s: float | None) -> bool:
+    """Whether it lies within these tests; the engine rounds down to minutes."""
+    return moment_s is not None and NOW_S - 60 <= moment_s <= time.time()
+
+
 def item(n: int) -> tables.Item:
     found: dict[str, tables.Value] = {
         "pk": f"p{n % 7}",
@@ -197,9 +202,9 @@ def test_the_table_alone(orders: Table) -> None:
     assert (found.table.name, found.table.view_type) == (orders.name, "NEW_AND_OLD_IMAGES")
     (stream,) = found.streams
     assert (stream.arn, stream.on, stream.open_shards, stream.closed_shards) == (orders.stream_arn, True, 1, 0)
-    assert stream.since_s == pytest.approx(NOW_S, abs=600)
+    assert is_of_here(stream.since_s)
     assert found.horizon is not None
-    assert found.horizon.oldest_s == pytest.approx(NOW_S, abs=600)
+    assert is_of_here(found.horizon.oldest_s)
     assert found.horizon.how == "the first record of 1 of the 1 oldest shard"
     assert (found.ttl, found.kept, found.readers) == (None, (), 0)
     assert found.since_s == pytest.approx(found.now_s - 86_400)
@@ -329,7 +334,7 @@ def test_a_function_with_its_settings_its_metrics_and_its_queue(orders: Table, w
     )
     assert (one.batch_size, one.retries, one.max_age_s, one.bisects, one.parallel) == (50, 3, 3_600, True, 2)
     assert one.filters == ('{"dynamodb": {"NewImage": {"status": {"S": ["open"]}}}}',)
-    assert one.changed_s == pytest.approx(NOW_S, abs=600)
+    assert is_of_here(one.changed_s)
     assert (one.reads_now, one.shares_function, one.mapping_metrics) == (True, False, False)
     assert [value for _, value in one.metrics["Errors"].points] == [3.0, 4.0], "of a day"
     assert one.metrics["IteratorAge"].most == 1_500.0
@@ -699,8 +704,8 @@ def test_archives_and_runs_of_the_ledger(orders: Table, tmp_path: Path) -> None:
     restrike.replay(f"archive:{kept}", f"jsonl:{tmp_path / 'b.jsonl'}", run="other", ledger=ledger, **at).execute()
     archive, run = seen(orders, ledger=ledger).kept
     assert (archive.kind, archive.name, archive.fidelity, archive.gaps) == ("archive", str(kept), "exact", ())
-    assert archive.since_s == pytest.approx(NOW_S, abs=600)
-    assert archive.until_s == pytest.approx(NOW_S, abs=600)
+    assert is_of_here(archive.since_s)
+    assert is_of_here(archive.until_s)
     assert archive.state.startswith("no capture is at work, last at ")
     assert (run.kind, run.name, run.verb, run.state) == ("run", "r", "replay", "COMPLETED")
     (named,) = seen(orders, archive=str(kept), ledger=str(tmp_path / "none.db")).kept
