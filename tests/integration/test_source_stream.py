@@ -31,7 +31,7 @@ from restrike.sources import SourceInfo
 from restrike.sources.stream.reading import StreamSource
 from tests.integration.tables import Table, create, until
 from tests.servers.faults import ExpiredIterator, ServerError, Throttle, Trimmed, faulty
-from tests.servers.shard_tree import ARN, END, START_S, Shard, Tree
+from tests.servers.shard_tree import ARN, END, START_S, Shard, Tree, untimed
 
 WAIT_S = 600.0
 HOUR_S, DAY_S = 3600.0, 86_400.0
@@ -145,7 +145,7 @@ def test_images_are_byte_for_byte_what_get_records_answers(dynamodb_local: str) 
             "INSERT": (False, True), "MODIFY": (True, True), "REMOVE": (True, False),
         }[record.event_name]  # fmt: skip
     assert {record.fidelity for record in found.records} == {"exact"}
-    assert found.ended == "end of the stream: nothing new at 1 shard after 5 empty pages over 0 s"
+    assert untimed(found.ended) == "end of the stream: nothing new at 1 shard after 5 empty pages over 0 s"
     assert found.gaps == []
 
 
@@ -462,7 +462,7 @@ def test_a_tree_of_splits(on: Opener, turn: bool) -> None:
     found = asyncio.run(gather(on(tree)))
     assert sorted(found.places) == all_numbers(shards)
     check(found, shards)
-    assert found.ended == "end of the stream: nothing new at 3 shards after 5 empty pages over 0 s"
+    assert untimed(found.ended) == "end of the stream: nothing new at 3 shards after 5 empty pages over 0 s"
     assert found.drained == {"a", "b", "c"}
     assert found.gaps == []
 
@@ -486,7 +486,7 @@ def test_the_end_is_the_first_record_that_is_newer_than_the_start(on: Opener) ->
     found = asyncio.run(gather(on(Tree(one, other, page=2))))
     assert sorted(found.places) == [1, 2, 3, 4, 10]
     assert (
-        found.ended
+        untimed(found.ended)
         == "end of the stream: a newer record at 1 shard, nothing new at 1 shard after 5 empty pages over 0 s"
     )
     assert "a" not in found.drained
@@ -526,7 +526,7 @@ def test_records_behind_more_than_five_empty_pages(
     tree.at_timestamp = at_timestamp
     found = asyncio.run(gather(on(tree, created_s=START_S - DAY_S), after=after, window=Window(since_s=since_s)))
     assert found.places[-2:] == [4, 5]
-    assert found.ended == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 0 s"
+    assert untimed(found.ended) == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 0 s"
 
 
 def test_empty_pages_that_come_once_more_count_once_more(on: Opener, most_quiet: int) -> None:
@@ -570,7 +570,7 @@ def test_a_shard_that_never_gives_the_record_that_it_has_is_an_error(on: Opener,
 def test_a_record_by_time_that_is_newer_than_the_end_is_no_doubt(on: Opener, most_quiet: int) -> None:
     found = asyncio.run(gather(on(sparse(pages=10**9, at_s=10.0), created_s=START_S - DAY_S)))
     assert found.places == [1, 2, 3]
-    assert found.ended == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 0 s"
+    assert untimed(found.ended) == f"end of the stream: nothing new at 1 shard after {most_quiet} empty pages over 0 s"
 
 
 @pytest.mark.parametrize(
@@ -584,7 +584,7 @@ def test_patience_goes_by_how_far_from_now_the_place_is(
     tree = Tree(Shard("a", [] if record_s is None else [1], closed=False, at_s=-(record_s or 0.0)))
     tree.now_s = START_S
     found = asyncio.run(gather(on(tree, created_s=START_S - created_s)))
-    assert found.ended == f"end of the stream: nothing new at 1 shard after {pages} empty pages over 0 s"
+    assert untimed(found.ended) == f"end of the stream: nothing new at 1 shard after {pages} empty pages over 0 s"
 
 
 def test_patience_is_of_pages_and_of_seconds(on: Opener, most_quiet: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -788,7 +788,7 @@ def test_following_ends_at_an_open_shard_of_a_stream_that_is_switched_off(
     tree.on_records = off
     found = asyncio.run(asyncio.wait_for(gather(on(tree, follow=True)), WAIT_S))
     assert found.places == [1, 2, 3]
-    assert found.ended == "end of the stream: nothing new at 1 shard after 5 empty pages over 0 s"
+    assert untimed(found.ended) == "end of the stream: nothing new at 1 shard after 5 empty pages over 0 s"
     assert found.drained == set()
 
 
@@ -801,7 +801,7 @@ def test_following_to_the_end_of_the_window(on: Opener) -> None:
     found = asyncio.run(gather(source, window=Window(until_s=now - 5)))
     assert sorted(found.places) == [1, 2, 10]
     assert (
-        found.ended
+        untimed(found.ended)
         == "end of the window: a newer record at 1 shard, nothing new at 1 shard after 5 empty pages over 0 s"
     )
 

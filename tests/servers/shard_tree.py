@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,11 @@ from restrike.errors import AwsError
 START_S = 1_800_000_000.0
 END = 10**40  # stands in `sparse` for the end of a closed shard
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/s"
+
+
+def untimed(ended: str) -> str:
+    """Why a reading ended, without how long that took: a busy machine takes seconds for what is told to take none."""
+    return re.sub(r"over \d+ s", "over 0 s", ended)
 
 
 class Shard:
