@@ -26,6 +26,7 @@ from restrike.model.diagnosis import (
 from restrike.model.metrics import Metric, Series
 from restrike.model.plan import PlanWarning
 from restrike.model.table import IndexInfo, KeyAttribute, KeySchema, TableInfo
+from restrike.model.ways import order
 
 NOW_S = 1_764_068_400.0  # 2025-11-25T11:00:00Z
 HOUR_S = 3600
@@ -150,7 +151,8 @@ def seen(**changes: Any) -> Seen:
 
 def diagnosis(of: Seen, **changes: Any) -> Diagnosis:
     told: dict[str, Any] = {"asked": Asked(), "seen": of, "losses": (), "ways": (), "closed": (), "advice": ()}
-    return Diagnosis(**told | changes)
+    told |= changes
+    return Diagnosis(**told | {"ways": tuple(sorted(told["ways"], key=order))})
 
 
 # ── the six ──────────────────────────────────────────────────────────────────────────────────────────────

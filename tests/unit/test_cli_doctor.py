@@ -237,7 +237,7 @@ def test_every_moment_is_told_and_every_length_of_time_is_a_number() -> None:
     told = FAILING.as_json()["doctor"]
     assert told["losses"][0]["since"] == "2025-11-25T02:43:00Z"
     assert told["losses"][1]["until"] is None
-    assert told["ways"][0]["expires"] == "2025-11-25T14:24:00Z"
+    assert told["ways"][0]["expires"] == "2025-11-26T02:30:00Z"
     assert told["asked"]["window"] == {"since": None, "until": None}
     bookkeeper = told["seen"]["consumers"][0]
     assert (bookkeeper["changed"], bookkeeper["max_age_s"]) == ("2025-11-25T02:48:00Z", 3600)
