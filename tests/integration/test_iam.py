@@ -104,6 +104,22 @@ def test_what_is_on_every_resource_is_told(capsys: pytest.CaptureFixture[str]) -
     assert set(told.partition("them: ")[2].split(", ")) == anywhere >= {"lambda:ListEventSourceMappings"}
 
 
+@pytest.mark.parametrize(
+    ("failures", "objects"),
+    [
+        ("s3://given-up/aws/lambda/one", {"arn:aws:s3:::given-up/aws/lambda/one/*"}),
+        ("sqs://given-up", set()),
+        ("messages.json", set()),
+    ],
+)
+def test_doctor_may_look_into_the_bucket_that_is_named(
+    capsys: pytest.CaptureFixture[str], failures: str, objects: set[str]
+) -> None:
+    found = Printed(capsys, "doctor", "orders", "--failures", failures, *HERE, "--offline")
+    read = [each["Resource"] for each in found.policy["Statement"] if "s3:GetObject" in each["Action"]]
+    assert {resource for some in read for resource in some} == objects
+
+
 def test_what_the_messages_alone_know_is_told_and_made_narrower(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["redrive", "sqs://given-up", "--to", "original", *HERE, "--offline"]
     wide = Printed(capsys, *words)

@@ -48,7 +48,7 @@ def _those(flags: tuple[Flag, ...], *fields: str) -> tuple[Flag, ...]:
 CHOOSING = _those(selecting.FLAGS, *NEEDED_BY)
 WRITING = _those(TOUCH_FLAGS, "api", "verify", "max_lag")
 SUPERSEDED = _those(REPLAY_FLAGS, "if_superseded")
-KEPT = _those(DOCTOR_FLAGS, "archive", "export")
+KEPT = _those(DOCTOR_FLAGS, "archive", "export", "failures")
 KMS_KEY = _those(EXPORT_FLAGS, "kms_key")
 CONSUMER = Flag("--consumer", "With --to original: the function that the messages are of.", "deliver", metavar="NAME")
 TABLE = Flag("--table", "The table of the records, where SOURCE does not name it.", "records", metavar="NAME")

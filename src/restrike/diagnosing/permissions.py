@@ -11,6 +11,7 @@ from restrike.diagnosing.request import DoctorRequest
 from restrike.model.permissions import UNKNOWN, Kept, Need, Scope
 from restrike.sources import kind_of
 from restrike.stores import permissions as stores
+from restrike.wiring.undelivered import queue_named
 
 
 def needs(request: DoctorRequest, scope: Scope) -> tuple[Need, ...]:
@@ -73,8 +74,10 @@ def _given_up(scope: Scope) -> tuple[Need, ...]:
 
 
 def _places(request: DoctorRequest, scope: Scope) -> tuple[Need, ...]:
-    """Archives and exports that flags name."""
+    """Archives, exports and messages that flags name; those of a queue are among what mappings gave up."""
     found: list[Need] = []
+    if request.failures is not None and queue_named(request.failures) is None:
+        found += stores.reading(scope, request.failures.removeprefix("failures:"))
     for scheme, text in (("archive", request.archive), ("export", request.export)):
         if text is None:
             continue
