@@ -54,7 +54,7 @@ class Shop:
         self.table = table
         self.items = items
         table.load(item(number) for number in range(items))
-        gone = range(1_000, 1_000 + GONE)
+        gone = range(100_000, 100_000 + GONE)
         table.load(item(number) for number in gone)
         for number in gone:
             self.delete(number)
@@ -80,7 +80,7 @@ class Shop:
 
     @property
     def extra(self) -> set[int]:
-        return {*range(1_000, 1_000 + GONE)}
+        return {*range(100_000, 100_000 + GONE)}
 
     # As `Rewriter`: an hour lies between what the copy lost and now, of which the engine knows nothing.
 
@@ -211,7 +211,7 @@ def test_a_selection_is_compared_and_no_more(shop: Shop, audit: Audit) -> None:
     assert numbers(report, "missing") == {number for number in shop.missing if number % 7 == 3}
     assert numbers(report, "stale") == {number for number in shop.stale if number % 7 == 3}
     assert report.extra == GONE
-    assert report.outside == len([number for number in shop.copy if number < 1_000 and number % 7 != 3])
+    assert report.outside == len([number for number in shop.copy if number < 100_000 and number % 7 != 3])
     some = audit(partition_key="p3", sort_key="between 0 99")
     assert numbers(some, "missing") == {number for number in shop.missing if number % 7 == 3 and number < 100}
 
@@ -286,7 +286,7 @@ class Busy:
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
         self._rng = random.Random(14)
-        self._next = 2_000
+        self._next = 200_000
         self._now: dict[int, dict[str, Any] | None] = {number: item(number) for number in range(ITEMS)}
 
     def asked(self, operation: str, body: Body) -> Body:
@@ -300,7 +300,7 @@ class Busy:
     def _write(self) -> None:
         shop, rng = self._shop, self._rng
         for _ in range(6):
-            number = rng.choice([rng.randrange(ITEMS), rng.randrange(1_000, 1_000 + GONE), self._next])
+            number = rng.choice([rng.randrange(ITEMS), rng.randrange(100_000, 100_000 + GONE), self._next])
             self._next += number == self._next
             written = rng.choice([None, copied(number), item(number, rng.randrange(100))])
             if written == self._now.get(number):
@@ -439,8 +439,8 @@ def test_the_commands_of_the_report_repair_what_it_found(
     assert [(each[0], Path(each[3]).stem) for each in words] == [
         ("touch", "missing"), ("replay", "missing"), ("touch", "stale"), ("replay", "stale"), ("replay", "extra"),
     ]  # fmt: skip
-    shop.table.load([item(1_000)])  # made again: its REMOVE is none any more
-    shop.written.add(1_000)
+    shop.table.load([item(100_000)])  # made again: its REMOVE is none any more
+    shop.written.add(100_000)
     for each in words:
         at = each.index("--endpoint-url") + 1
         each[at] = dynamodb_local
@@ -452,7 +452,7 @@ def test_the_commands_of_the_report_repair_what_it_found(
             assert command([*each[:-1], target, "--execute"]) == 0
             for line in sent.read_text().splitlines():
                 apply(shop, json.loads(line))
-    assert set(shop.copy) == {*range(ITEMS), 1_000}
+    assert set(shop.copy) == {*range(ITEMS), 100_000}
     after = audited()
     assert (after.exit_code, after.equal) == (0, ITEMS + 1)
 

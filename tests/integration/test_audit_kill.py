@@ -79,6 +79,8 @@ def test_it_says_the_same_however_often_it_was_killed(
             assert started.wait() == 6, started.stderr
             report = started.report()
     assert killed == kills
+    told = [page["Count"] for page in shop.table.dynamodb.get_paginator("scan").paginate(TableName=shop.table.name)]
+    assert sum(told) == shop.items, "the table has them all"
     assert (report["ours"], report["theirs"]) == (shop.items, len(shop.copy))
     assert (report["missing"], report["stale"], report["extra"]) == (len(shop.missing), len(shop.stale), GONE)
     for kind, expected in (("missing", shop.missing), ("stale", shop.stale), ("extra", shop.extra)):
