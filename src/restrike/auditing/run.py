@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from restrike.model.numbers import counted
 from restrike.running.life import Verb
-from restrike.running.run import Run
+from restrike.running.run import Run, counts_as
 
 Phase = Literal["reading theirs", "reading ours", "comparing", "reading once more", "looking what has moved", "done"]
 
@@ -31,11 +31,6 @@ def counts_of(run: Run) -> Counts:
     return msgspec.json.decode(run.counts, type=Counts)
 
 
-def summary(run: Run) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(counts_of(run))
-    return told
-
-
 def line(run: Run) -> str:
     counts = counts_of(run)
     if counts.phase != "done":
@@ -48,4 +43,4 @@ def line(run: Run) -> str:
     )
 
 
-VERB = Verb("audit", summary, line)
+VERB = Verb("audit", counts_as(Counts), line)

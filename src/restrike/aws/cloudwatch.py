@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from restrike.aws.refusals import not_of
-from restrike.aws.session import Aws, ask
-from restrike.errors import ServiceFault
+from restrike.aws.session import Aws, pages
 from restrike.model.metrics import Metric, Series
 
 SERVICE = "cloudwatch"
@@ -68,11 +67,5 @@ def _moment(epoch_s: float) -> datetime:
 
 
 def _results(aws: Aws, request: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
-    client = aws.client(SERVICE)
-    for _ in range(MAX_PAGES):
-        answer = ask(client, "GetMetricData", **request)
-        yield from answer["MetricDataResults"]
-        if not answer.get("NextToken"):
-            return
-        request = request | {"NextToken": answer["NextToken"]}
-    raise ServiceFault(f"GetMetricData: it has no end after {MAX_PAGES} pages", operation="GetMetricData")
+    for page in pages(aws.client(SERVICE), "GetMetricData", most=MAX_PAGES, **request):
+        yield from page["MetricDataResults"]

@@ -95,7 +95,7 @@ def has_other_sources(aws: Aws, function: FunctionName, mapping: str) -> bool:
     return any(each.get("State") not in ("Disabled", "Deleting") for each in others)
 
 
-def _mappings(aws: Aws, **request: str) -> list[dict[str, Any]]:
+def _mappings(aws: Aws, **request: Any) -> list[dict[str, Any]]:
     listed = pages(aws.client("lambda"), "ListEventSourceMappings", told="NextMarker", asked="Marker", **request)
     return [each for page in listed for each in page.get("EventSourceMappings", [])]
 

@@ -265,14 +265,22 @@ def ask(client: Any, operation: str, **parameters: Any) -> dict[str, Any]:
 
 
 def pages(
-    client: Any, operation: str, *, told: str = "NextToken", asked: str = "NextToken", **request: Any
+    client: Any,
+    operation: str,
+    *,
+    told: str = "NextToken",
+    asked: str = "NextToken",
+    most: int | None = None,
+    **request: Any,
 ) -> Iterator[dict[str, Any]]:
-    """Each page of a list, some of which may be empty. ServiceFault where there are more than MAX_PAGES: a list that is
-    cut would name too few. `told` and `asked` are what the place of the next page is called in answer and request."""
-    for _ in range(MAX_PAGES):
+    """Each page of a list, some of which may be empty. ServiceFault where there are more than `most`, or MAX_PAGES: a
+    list that is cut would name too few. `told` and `asked` are what the place of the next page is called in answer and
+    request."""
+    most = MAX_PAGES if most is None else most
+    for _ in range(most):
         answer = ask(client, operation, **request)
         yield answer
         if not answer.get(told):
             return
         request[asked] = answer[told]
-    raise ServiceFault(f"{operation}: it has no end after {MAX_PAGES} pages", operation=operation)
+    raise ServiceFault(f"{operation}: it has no end after {most} pages", operation=operation)

@@ -6,14 +6,13 @@ The archive is the only checkpoint; what the ledger has is for whoever looks.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import msgspec
 
 from restrike.capturing.request import place_of
 from restrike.model.numbers import counted
 from restrike.running.life import Verb
-from restrike.running.run import Run
+from restrike.running.run import Run, counts_as
 
 
 class Counts(msgspec.Struct):
@@ -39,11 +38,6 @@ def identity(table_arn: str, archive: str) -> dict[str, str]:
     return {"table": table_arn, "archive": place_of(archive)}
 
 
-def summary(run: Run) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(run.counts, type=Counts))
-    return told
-
-
 def line(run: Run) -> str:
     counts = msgspec.json.decode(run.counts, type=Counts)
     parts = [f"{counted(counts.records, 'record')} in {counted(counts.files, 'file')}", counted(counts.starts, "start")]
@@ -52,4 +46,4 @@ def line(run: Run) -> str:
     return ", ".join(parts)
 
 
-VERB = Verb("capture", summary, line, reports_only=True)
+VERB = Verb("capture", counts_as(Counts), line, reports_only=True)

@@ -12,7 +12,7 @@ from restrike.aws.sqs import METRIC_WINDOW_S
 from restrike.aws.streams import RETENTION_S
 from restrike.diagnosing.questions import Questions
 from restrike.model.diagnosis import ConsumerSeen, Undelivered, Unseen
-from restrike.model.metrics import USD_PER_METRIC, Metric, Series
+from restrike.model.metrics import USD_PER_METRIC, Metric, Series, of_function
 from restrike.model.numbers import counted
 from restrike.model.table import TableInfo
 from restrike.wiring.undelivered import expires_in_s
@@ -66,14 +66,9 @@ def of_consumer(consumer: ConsumerSeen) -> dict[str, Metric]:
     """Its metrics by their names: those of its function, and those of its mapping where these are on."""
     if not consumer.function:
         return {}
-    unqualified, colon, _ = consumer.function.rpartition(":function:")[2].partition(":")
-    dimensions = [("FunctionName", unqualified)]
-    if colon:
-        dimensions.append(("Resource", consumer.function.rpartition(":function:")[2]))
-    found = {
-        name: Metric("AWS/Lambda", name, tuple(dimensions), "Maximum" if name == "IteratorAge" else "Sum")
-        for name in _OF_FUNCTION
-    }
+    called = consumer.function.rpartition(":function:")[2]
+    unqualified, colon, _ = called.partition(":")
+    found = of_function(unqualified, called if colon else "", _OF_FUNCTION)
     if consumer.mapping_metrics:
         mapping = (("EventSourceMappingUUID", consumer.mapping),)
         found |= {name: Metric("AWS/Lambda", name, mapping, "Sum") for name in _OF_MAPPING}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from restrike.exporting.windows import OWN, TABLES
 from restrike.model.numbers import counted
 from restrike.running.life import Verb
-from restrike.running.run import Run
+from restrike.running.run import Run, counts_as
 
 
 class Counts(msgspec.Struct):
@@ -30,11 +28,6 @@ def counts_of(run: Run) -> Counts:
     return msgspec.json.decode(run.counts, type=Counts)
 
 
-def summary(run: Run) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(counts_of(run))
-    return told
-
-
 def line(run: Run) -> str:
     counts = counts_of(run)
     parts = [f"{counts.completed:,} of {counted(counts.windows, 'window')}", counted(counts.items, "item")]
@@ -43,4 +36,4 @@ def line(run: Run) -> str:
     return ", ".join(parts)
 
 
-VERB = Verb("export", summary, line, frozenset({"profile"}), tables=TABLES, own_tables=OWN)
+VERB = Verb("export", counts_as(Counts), line, frozenset({"profile"}), tables=TABLES, own_tables=OWN)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from restrike.model.plan import Estimate, Items, PlanWarning
+from restrike.model.plan import Estimate, Items, PlanWarning, in_json
 from restrike.model.report import State
 
 
@@ -44,8 +44,7 @@ class AuditPlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        whole: dict[str, Any] = msgspec.to_builtins(self)
-        return {"plan": {"verb": self.verb} | whole}
+        return in_json(self)
 
 
 class AuditReport(msgspec.Struct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,17 @@ class Metric(msgspec.Struct, frozen=True):
     name: str
     dimensions: tuple[tuple[str, str], ...]
     stat: Literal["Sum", "Maximum", "Average", "SampleCount"]
+
+
+def of_function(function: str, resource: str, names: Iterable[str]) -> dict[str, Metric]:
+    """Lambda's metrics of those names. `resource` is NAME:QUALIFIER where the function is invoked by one, else ""."""
+    dimensions = [("FunctionName", function)]
+    if resource:
+        dimensions.append(("Resource", resource))
+    return {
+        name: Metric("AWS/Lambda", name, tuple(dimensions), "Maximum" if name == "IteratorAge" else "Sum")
+        for name in names
+    }
 
 
 class Series(msgspec.Struct, frozen=True):

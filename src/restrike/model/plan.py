@@ -54,7 +54,7 @@ class Planned(Generic[D]):
         return self.data.as_json()
 
 
-def _in_json(data: msgspec.Struct, *first: str, **instead: Any) -> dict[str, Any]:
+def in_json(data: msgspec.Struct, *first: str, **instead: Any) -> dict[str, Any]:
     """The object of a plan: the verb first, and those members; some told in another form than they are held in."""
     whole: dict[str, Any] = msgspec.to_builtins(data) | instead
     return {"plan": {name: whole[name] for name in ("verb", *first)} | whole}
@@ -165,7 +165,7 @@ class TouchPlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`, the members that scripts use first."""
-        return _in_json(self, "table", "selection", "items", "estimate", "consumers", "warnings", "command")
+        return in_json(self, "table", "selection", "items", "estimate", "consumers", "warnings", "command")
 
 
 class ReplayPlanData(msgspec.Struct, frozen=True):
@@ -211,7 +211,7 @@ class ReplayPlanData(msgspec.Struct, frozen=True):
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
         settings = {name: {"value": value, "from": origin} for name, value, origin in self.settings}
-        return _in_json(self, settings=settings)
+        return in_json(self, settings=settings)
 
 
 class CapturePlanData(msgspec.Struct, frozen=True):
@@ -240,7 +240,7 @@ class CapturePlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        return _in_json(self)
+        return in_json(self)
 
 
 class ExportPlanData(msgspec.Struct, frozen=True):
@@ -278,7 +278,7 @@ class ExportPlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        return _in_json(self)
+        return in_json(self)
 
 
 class MessagePlan(msgspec.Struct, frozen=True):
@@ -324,7 +324,7 @@ class RedrivePlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        return _in_json(self, parts=[part.as_json()["plan"] for part in self.parts], stays=_stays(self.stays))
+        return in_json(self, parts=[part.as_json()["plan"] for part in self.parts], stays=_stays(self.stays))
 
 
 class QueuePlanData(msgspec.Struct, frozen=True):
@@ -358,7 +358,7 @@ class QueuePlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        return _in_json(self)
+        return in_json(self)
 
 
 class RescuePlanData(msgspec.Struct, frozen=True):
@@ -383,4 +383,4 @@ class RescuePlanData(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints: `{"plan": {…}}`."""
-        return _in_json(self, stays=_stays(self.stays))
+        return in_json(self, stays=_stays(self.stays))

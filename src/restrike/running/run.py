@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import string
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,6 +90,16 @@ class Sample(msgspec.Struct, frozen=True):
     at: float
     done: int
     told: dict[str, Any]
+
+
+def counts_as(kind: type[msgspec.Struct]) -> Callable[[Run], dict[str, Any]]:
+    """A `Verb.summary` that tells a run's counts just as they are kept, in the fields of that struct."""
+
+    def summary(run: Run) -> dict[str, Any]:
+        told: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(run.counts, type=kind))
+        return told
+
+    return summary
 
 
 def differences(known: dict[str, str], asked: dict[str, str]) -> list[str]:

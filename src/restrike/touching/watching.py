@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -14,7 +13,7 @@ from restrike.aws.session import Aws
 from restrike.errors import AccessDenied, AwsError, DeliveryFailed, RestrikeError, UsageError
 from restrike.model import lag
 from restrike.model.lag import Governor, LagOptions, Told, Watched
-from restrike.model.metrics import USD_PER_METRIC, Metric, Series
+from restrike.model.metrics import USD_PER_METRIC, Metric, Series, of_function
 from restrike.model.numbers import duration, money
 from restrike.model.plan import PlanWarning
 from restrike.model.window import duration as seconds_of
@@ -31,12 +30,7 @@ ASK_FIRST_S = 15.0
 ANSWER_S = 20.0
 LATELY_S = 900.0
 """An age that was told so long ago says nothing of now."""
-_METRICS: dict[str, Literal["Sum", "Maximum"]] = {
-    "IteratorAge": "Maximum",
-    "Invocations": "Sum",
-    "Errors": "Sum",
-    "Throttles": "Sum",
-}
+_METRICS = ("IteratorAge", "Invocations", "Errors", "Throttles")
 
 
 class LagPlan(msgspec.Struct, frozen=True):
@@ -71,10 +65,7 @@ def watched(consumers: Consumers) -> tuple[Watched, ...]:
 
 def metrics_of(consumer: Watched) -> tuple[Metric, ...]:
     """Lambda's metrics of it, in the order of `_METRICS`."""
-    dimensions: tuple[tuple[str, str], ...] = (("FunctionName", consumer.function),)
-    if consumer.resource:
-        dimensions += (("Resource", consumer.resource),)
-    return tuple(Metric("AWS/Lambda", name, dimensions, stat) for name, stat in _METRICS.items())
+    return tuple(of_function(consumer.function, consumer.resource, _METRICS).values())
 
 
 def told_of(aws: Aws, consumers: Sequence[Watched], now_s: float) -> list[Told]:
