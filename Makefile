@@ -6,6 +6,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Hundreds of processes import the same modules: each compiles them again where nobody keeps what that gave.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo check test soak steady probe-aws bench format java clean
 
 setup: $(READY)
@@ -28,9 +31,9 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Twice as many as small machines have cores: much of it is waiting for other processes.
+# More than small machines have cores: much of it is waiting for other processes.
 test: check
-	$(BIN)/pytest -n 4 --dist worksteal
+	$(BIN)/pytest -n 5 --dist worksteal
 
 # The long versions of those tests that have one: 50 kills each, which keep a core busy all the time.
 soak: setup

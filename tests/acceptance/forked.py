@@ -1,4 +1,5 @@
-"""A `restrike` process without the half second that its imports take: forked from one that has made them already.
+"""A `restrike` process without the half second that its imports take: forked from one that has made them already
+(`tests.acceptance.preloaded`).
 
 It has arguments, environment, folder, standard streams and a process of its own, as any other; only what Python reads
 before a program begins (PYTHON…, the interpreter's flags) is that of the tests.
@@ -7,7 +8,8 @@ before a program begins (PYTHON…, the interpreter's flags) is that of the test
 from __future__ import annotations
 
 import atexit
-import multiprocessing
+import functools
+import multiprocessing.forkserver
 import os
 import sys
 import tempfile
@@ -20,23 +22,22 @@ from typing import Any
 Before = Sequence[tuple[Any, ...]]
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        __name__,
-        "restrike.cli.main",
-        "restrike.cli.touch",
-        "restrike.cli.render.touch",
-        "restrike.touching.plan",
-        "restrike.cli.replay",
-        "restrike.cli.render.replay",
-        "restrike.replaying.plan",
-        "restrike.cli.records",
-        "restrike.cli.capture",
-        "restrike.cli.archive",
-        "restrike.cli.runs",
-        "restrike.capturing.plan",
-    ]
-)
+_MADE_BEFORE = "tests.acceptance.preloaded"
+_FORKS.set_forkserver_preload([__name__, _MADE_BEFORE])
+_ROOT = Path(__file__).parents[2]
+
+
+@functools.cache
+def _serve() -> None:
+    """Starts the server of this process, which would go without what it cannot import, and say nothing."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(_ROOT)
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 class Command:
@@ -49,6 +50,7 @@ class Command:
         Path(self._streams[0]).write_bytes(stdin)
         given = (list(words), dict(environment), str(Path.cwd()), self._streams, before)
         self._process = _FORKS.Process(target=_become, args=given)
+        _serve()
         self._process.start()
 
     def __enter__(self) -> Command:
@@ -90,6 +92,7 @@ def start(words: Sequence[str], stdin: bytes, environment: Mapping[str, str], be
 
 
 def _become(words: list[str], environment: dict[str, str], folder: str, streams: list[str], before: Before) -> None:
+    assert _MADE_BEFORE in sys.modules
     from restrike.cli.main import main
 
     os.environ.clear()

@@ -76,3 +76,13 @@ def test_half_credentials_are_no_matter_of_the_endpoint(monkeypatch: pytest.Monk
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(BadCredentials, match=r"[Pp]artial"):
         ask(Aws().client("dynamodb"), "ListTables")
+
+
+def test_what_one_adds_to_its_events_is_not_done_for_another() -> None:
+    called: list[int] = []
+    every = [Aws(AwsSettings(region="eu-west-1")).session.get_component("event_emitter") for _ in range(3)]
+    for number, events in enumerate(every[:2]):
+        events.register("of-a-test", lambda number=number, **_: called.append(number))
+    for events in every:
+        events.emit("of-a-test")
+    assert called == [0, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.metadata
 import os
@@ -17,6 +18,7 @@ import botocore.parsers
 import botocore.session
 from botocore import xform_name
 from botocore.configprovider import ConfiguredEndpointProvider
+from botocore.hooks import HierarchicalEmitter
 
 from restrike.aws.credentials import Credentials
 from restrike.aws.destination import Destination, destination, destination_of
@@ -60,6 +62,14 @@ def _descriptions(data_path: str | None) -> Any:
     return botocore.loaders.create_loader(data_path)
 
 
+@functools.cache
+def _handlers() -> HierarchicalEmitter:
+    """What botocore does at each event of each service, registered once in a process: there are hundreds."""
+    registered = HierarchicalEmitter()
+    botocore.session.Session(event_hooks=registered)
+    return registered
+
+
 class Aws:
     """One place to ask AWS from. Clients are made when they are first used, and kept."""
 
@@ -83,7 +93,9 @@ class Aws:
         return str(region)
 
     def _new_session(self) -> botocore.session.Session:
-        session = botocore.session.Session(profile=self.settings.profile)
+        session = botocore.session.Session(
+            profile=self.settings.profile, event_hooks=copy.copy(_handlers()), include_builtin_handlers=False
+        )
         try:
             session.get_scoped_config()
             _ = session.full_config  # with the credentials file
