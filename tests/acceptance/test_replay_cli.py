@@ -388,7 +388,10 @@ def test_superseded_records_are_skipped(dynamodb_local: str) -> None:
     ]
     assert (report["selected"], report["skipped_superseded"], report["skipped_deleted"]) == (10, 3, 1)
 
-    done(replay("jsonl:in", *words, "--ignore-attributes", "n", to="jsonl:ignoring"))
+    done(replay("jsonl:in", *words, "--ignore-attributes", "n", to="jsonl:ignoring", run="ignoring"))
+    other = replay("jsonl:in", *words, "--ignore-attributes", "m", to="jsonl:ignoring", run="ignoring")
+    assert other.code == 2
+    assert "run ignoring exists and is another: --ignore-attributes: it was n" in other.stderr
     kept = {record["dynamodb"]["Keys"]["pk"]["S"] for record in read("ignoring")}
     assert kept == {"current", "twice", "changed", "removed", "touched"}
     done(replay("jsonl:in", to="jsonl:all"))

@@ -132,7 +132,6 @@ def test_a_rerun_may_change_pace_limit_retries_and_lanes_and_takes_them() -> Non
         ({"events": True}, "target's flags"),
         ({"event_id": "fresh"}, "--event-id"),
         ({"on_failure": "jsonl:failed"}, "--on-failure"),
-        ({"ignore_attributes": "a"}, "--ignore-attributes"),
     ],
 )
 def test_a_rerun_that_is_another_run_is_told_what_differs(change: dict[str, Any], part: str) -> None:

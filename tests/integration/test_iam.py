@@ -156,7 +156,8 @@ def test_a_run_needs_what_its_command_needs(capsys: pytest.CaptureFixture[str], 
     restrike.replay(*words, run="r", ledger=ledger, view_type="NEW_IMAGE").execute()
     source, target = words
     asked = Printed(capsys, "replay", source, "--to", target, *HERE, "--offline")
-    assert Printed(capsys, "runs", "r", "--ledger", ledger, *HERE, "--offline").policy == asked.policy
+    for named in (["r"], ["resume", "r"]):
+        assert Printed(capsys, "runs", *named, "--ledger", ledger, *HERE, "--offline").policy == asked.policy
 
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -144,6 +144,24 @@ def test_no_old_image_is_for_modify(hundred: Table) -> None:
         source_of(hundred, as_event="REMOVE", old_image=False)
 
 
+def test_it_is_said_where_the_target_is_told_that_items_are_gone(hundred: Table) -> None:
+    def warned(source: TableSource) -> list[str]:
+        async def look() -> SourceInfo:
+            async with source:
+                return await source.look(Window())
+
+        return [message for _, message in asyncio.run(look()).warnings]
+
+    assert warned(source_of(hundred)) == []
+    assert warned(source_of(hundred, as_event="REMOVE")) == [
+        "the target is told that these items are gone, and the table has them."
+    ]
+    selection, file = key_list(hundred, [{"pk": {"N": "1"}}])
+    with file:
+        (of_keys,) = warned(source_of(hundred, selection, keys=file, as_event="REMOVE"))
+        assert "also of a key that the table has: --if-superseded skip leaves that out" in of_keys
+
+
 def test_images_are_byte_for_byte_the_items(dynamodb_local: str) -> None:
     from tests.integration.test_source_stream import cut, every_type
 

@@ -208,12 +208,18 @@ def archive(verb: str, archive: str, **values: Any) -> int:
 
 
 @command.verb("runs", LEDGER, *WHERE)
-@click.argument("name", shell_complete=candidates.runs)
-def runs(name: str, ledger: str | None, **values: Any) -> int:
+@click.argument("words", nargs=-1, required=True, metavar="[resume] NAME", shell_complete=candidates.runs)
+def runs(words: tuple[str, ...], ledger: str | None, **values: Any) -> int:
     """For restrike runs resume NAME; to list, show, pause and cancel runs asks AWS for nothing."""
     from restrike.running.ledger import Ledger, ledger_path
     from restrike.verbs import needs_of
 
+    *before, name = words
+    if before not in ([], ["resume"]):
+        raise UsageError(
+            f"restrike runs {' '.join(words)}: of restrike runs, resume alone asks AWS",
+            "Write restrike iam runs resume NAME.",
+        )
     with Ledger(ledger_path(ledger), read_only=True) as book:
         needs, its = needs_of(book.get(name))
     told = aws_settings(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -13,6 +14,10 @@ from restrike.model.diagnosis import Asked
 from restrike.model.flags import Flag, refuse_below, words
 from restrike.model.window import asked_window
 from restrike.running.flags import LEDGER
+from restrike.sources.export import KIND as EXPORT
+from restrike.sources.failures import KIND as FAILURES
+from restrike.stores import bucket_of
+from restrike.wiring.undelivered import queue_named
 
 TIMEOUT_S = 30.0
 
@@ -68,7 +73,18 @@ def check(request: DoctorRequest) -> None:
     for flag in FLAGS:
         if getattr(request, flag.to) == "":
             raise UsageError(f"{flag.name} is empty", "Is the variable that it comes from set?")
+    _check_places(request)
     asked_of(request, datetime.now(UTC))
+
+
+def _check_places(request: DoctorRequest) -> None:
+    """UsageError for what cannot name such a place, whether something is there or not."""
+    if request.archive is not None:
+        bucket_of(request.archive.removeprefix("archive:"))
+    if request.export is not None:
+        EXPORT.parse(request.export, Path.cwd())
+    if request.failures is not None and queue_named(request.failures) is None:
+        FAILURES.parse(request.failures, Path.cwd())
 
 
 def asked_of(request: DoctorRequest, now: datetime) -> Asked:

@@ -76,8 +76,13 @@ def place_of(text: str) -> Place:
     """UsageError where it is no place in S3."""
     scheme, _, rest = text.partition("://")
     bucket, _, prefix = rest.partition("/")
-    if scheme != "s3" or not _BUCKET.fullmatch(bucket):
+    if scheme != "s3" or not bucket:
         raise UsageError(f"--to {text!r} is no place for an export", "DynamoDB writes to S3: --to s3://bucket/prefix.")
+    if not _BUCKET.fullmatch(bucket):
+        raise UsageError(
+            f"--to {text!r} is no place for an export: {bucket!r} is no name of a bucket",
+            "A name has 3 to 63 small letters, digits, dots and hyphens: --to s3://bucket/prefix.",
+        )
     prefix = prefix.strip("/")
     if "AWSDynamoDB" in prefix.split("/"):
         raise UsageError(

@@ -11,6 +11,9 @@ from restrike.errors import UsageError
 from restrike.model.clocks import MOST_APART_S
 from restrike.model.times import iso
 
+MOST_S = 100 * 365 * 86_400.0
+"""Of a duration."""
+_LAST_S = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 DRAINED = 10**40
 """A place behind every sequence number: the shard is closed, and all of its records are dealt with."""
 
@@ -54,13 +57,17 @@ def duration(flag: str, text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise UsageError(f"{flag} {text!r} is no duration", "Write 90s, 30m, 2h, 3d or 1w.")
-    return float(match[1]) * _UNITS_S[match[2]]
+    seconds = float(match[1]) * _UNITS_S[match[2]]
+    if seconds > MOST_S:
+        raise UsageError(f"{flag} {text!r} is more than a hundred years", "Write 90s, 30m, 2h, 3d or 1w.")
+    return seconds
 
 
 def moment(flag: str, text: str, now: datetime) -> float:
-    """Epoch seconds of ISO 8601 with a zone, or of a duration back from now; UsageError for what is neither."""
+    """Epoch seconds of ISO 8601 with a zone, or of a duration back from now; UsageError for what is neither, or lies
+    before 1970."""
     if is_duration(text):
-        return now.timestamp() - duration(flag, text)
+        return _since_1970(flag, text, now.timestamp() - duration(flag, text))
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -72,7 +79,14 @@ def moment(flag: str, text: str, now: datetime) -> float:
         raise UsageError(
             f"{flag} {text!r} has no time zone", f"Write {found.isoformat()}Z for UTC, or an offset such as +02:00."
         )
-    return found.astimezone(UTC).timestamp()
+    return _since_1970(flag, text, found.timestamp())
+
+
+def _since_1970(flag: str, text: str, at_s: float) -> float:
+    if not 0 <= at_s <= _LAST_S:
+        end = "before 1970" if at_s < 0 else "after 9999"
+        raise UsageError(f"{flag} {text} is {end}", "Give a time in between.")
+    return at_s
 
 
 def asked_window(since: str | None, until: str | None, last: str | None, now: datetime) -> Window:
@@ -83,7 +97,7 @@ def asked_window(since: str | None, until: str | None, last: str | None, now: da
         length_s = duration("--last", last)
         if length_s <= 0:
             raise UsageError(f"--last {last} is no time at all", "Write 90m, 6h or 1d.")
-        return Window(now.timestamp() - length_s, None)
+        return Window(_since_1970("--last", last, now.timestamp() - length_s), None)
     since_s = None if since is None else moment("--since", since, now)
     until_s = None if until is None else moment("--until", until, now)
     if since_s is not None and since_s > now.timestamp() + MOST_APART_S:

@@ -143,6 +143,10 @@ def check(request: ReplayRequest) -> None:
     ):
         if text == "":
             raise UsageError(f"{flag} is empty", "Is the variable that it comes from set?")
+    if request.ignore_attributes is not None and request.if_superseded != "skip":
+        raise UsageError(
+            "--ignore-attributes is for --if-superseded skip, which alone compares", "Give both of them, or none."
+        )
 
 
 def command_line(request: ReplayRequest, run: str) -> str:

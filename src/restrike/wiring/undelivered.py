@@ -29,7 +29,10 @@ def queue_named(failures: str) -> str | None:
         if text.lower().startswith("sqs:"):
             raise UsageError(f"{text!r} is no queue", f"Write sqs://{text[4:].lstrip('/')}.")
         return None
-    return text.removeprefix("sqs://")
+    named = text.removeprefix("sqs://")
+    if not named.strip("/"):
+        raise UsageError(f"{text!r} names no queue", "Write sqs://NAME, or the queue's URL or ARN.")
+    return named
 
 
 def queue_to_redrive(aws: Aws, text: str) -> tuple[Queue, AccessDenied | None]:

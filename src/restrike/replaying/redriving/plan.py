@@ -166,6 +166,8 @@ def plan(request: RedriveRequest, *, received: tuple[Path, str] | None = None) -
     if received is None and request.keep:
         raise UsageError("--keep is for messages of a queue, and files are never deleted", "Leave it out.")
     source = source_of(request, received, here)
+    if request.delete_objects and not source.rest.startswith("s3://"):
+        raise UsageError("--delete-objects is for objects in S3, and these messages lie in files", "Leave it out.")
     options = sources.options_of(source, asked.source_options)
     original = asked.to == ORIGINAL
     target = targets.parse(f"lambda:{ORIGINAL}" if original else asked.to, here)

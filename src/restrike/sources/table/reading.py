@@ -123,6 +123,14 @@ class TableSource:
         self._selection = selection
         self._keys = keys
         self._of_keys_alone = as_event == "REMOVE" and keys is not None
+        self._told_gone = ""
+        if as_event == "REMOVE":
+            self._told_gone = (
+                "the target is told that items are gone, also of a key that the table has: --if-superseded skip leaves "
+                "that out."
+                if self._of_keys_alone
+                else "the target is told that these items are gone, and the table has them."
+            )
         self._journal_path = journal
         self._journal: Journal | None = None
         self._wire: Wire | None = None
@@ -168,6 +176,7 @@ class TableSource:
             table_name=self._table.name,
             stream_arn=self._make.stream_arn,
             view_type=self._make.view_type,
+            warnings=(("as-remove", self._told_gone),) if self._told_gone else (),
         )
 
     async def read(self, after: Mapping[str, int], window: Window) -> AsyncGenerator[list[Record], None]:
