@@ -86,6 +86,7 @@ TOUCH: list[Row] = [
     ("", 2, "no table is named"),
     ("orders", 2, "nothing is selected"),
     ("orders --limit 5", 2, "nothing is selected"),
+    ("orders --all --again", 2, "--again starts over with a run, and none is named"),
     ("'' --all", 2, "TABLE is empty"),
     ("nobodys --all", 3, "there is no table nobodys in us-east-1"),
     ("ab --all", 2, "is no name of a table"),

@@ -199,6 +199,8 @@ def check(request: TouchRequest) -> None:
     ):
         if text == "":
             raise UsageError(f"{flag} is empty", "Is the variable that it comes from set?")
+    if request.again and request.run is None and request.remove is None:
+        raise UsageError("--again starts over with a run, and none is named", "Name it: --run NAME.")
     if request.over is not None and (request.mode == "counter" or request.attribute == MARKER):
         raise UsageError(
             "--over has no use here: it names the runs that another --marker may overwrite",
