@@ -37,6 +37,18 @@ def client(service: Literal["dynamodb", "dynamodbstreams"], endpoint_url: str) -
     )
 
 
+def streams(endpoint_url: str) -> list[dict[str, Any]]:
+    """All that the engine has ever had, as ListStreams tells them."""
+    found: list[dict[str, Any]] = []
+    more: dict[str, Any] = {}
+    while True:
+        page = client("dynamodbstreams", endpoint_url).list_streams(**more)
+        found += page["Streams"]
+        if "LastEvaluatedStreamArn" not in page:
+            return found
+        more = {"ExclusiveStartStreamArn": page["LastEvaluatedStreamArn"]}
+
+
 def until(condition: Callable[[], object], what: str, timeout_s: float = 600.0) -> None:
     """Waits for a condition; fails, naming it, where it does not come."""
     deadline = time.monotonic() + timeout_s
