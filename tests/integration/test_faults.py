@@ -620,12 +620,31 @@ def test_more_is_awaited_than_fits_into_memory(stage: Stage, monkeypatch: pytest
     scene.check(plan.execute())
 
 
-def test_a_stream_that_shows_nothing_leaves_all_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lost", [[], [ErrorAfterApply(WRITE, every=2)], [ErrorAfterApply(WRITE, every=1, times=30)]])
+def test_a_stream_that_shows_nothing_leaves_all_over(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, lost: list[Fault]
+) -> None:
+    """Also what fired without an answer: that it bears the name is no proof."""
     scene = stage("marker", count=50)
     plan = scene.plan(verify_timeout_s=0.5)
     monkeypatch.setattr("restrike.aws.walk.MAX_RECORDS", 1)
-    scene.proxy.script([Throttle("GetRecords", times=3), HangAfterApply("GetRecords")])
+    scene.proxy.script([Throttle("GetRecords", times=3), HangAfterApply("GetRecords"), *lost])
     report = plan.execute()
+    assert (report.fired, report.seen, report.leftover, report.exit_code) == (50, 0, 50, 6)
+    assert scene.fired() == once_each(scene.items)
+
+
+def test_what_an_earlier_part_fired_and_nobody_saw_is_left_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "MAX_ATTEMPTS", 2)
+    scene = stage("marker", count=50)
+    plan = scene.plan(verify_timeout_s=0.5)
+    ill = HangAfterApply("GetRecords")
+    scene.proxy.script([ErrorAfterApply(WRITE), ill])
+    with pytest.raises(AwsError):
+        plan.execute()
+    assert scene.fired().total() > 0
+    scene.proxy.script([ill])
+    report = scene.resume()
     assert (report.fired, report.seen, report.leftover, report.exit_code) == (50, 0, 50, 6)
     assert scene.fired() == once_each(scene.items)
 

@@ -137,7 +137,7 @@ class Books:
         self.write.fired(Unit("s", [], None, last=False), [Job(None, None, key)])
 
     def finish(self) -> None:
-        self.book.save(_nothing_told, 0.0, lambda: self.write.give_up("not seen"))
+        self.book.save(_nothing_told, 0.0, lambda: self.write.give_up("not seen", all_read=True))
 
     def record(self, key: bytes, new: Any, old: Any) -> None:
         self.write.records([record(key, new, old, whole=self.write.whole_images)])

@@ -251,7 +251,7 @@ class Counter(Update):
     def uncounted(self, bearing: int) -> int:
         return 0
 
-    def give_up(self, message: str) -> None:
+    def give_up(self, message: str, *, all_read: bool) -> None:
         self._intents.give_up("NotSeen", message)
 
 

@@ -41,9 +41,10 @@ class Marker(Update):
     OLD_IMAGE).
 
     `early` holds records that came before their unit was done. One that stays there to the end is the record of a
-    write whose answer was lost: this run fired the item, though a repetition only finds the name there. `missed` holds
-    items that were gone when they were written again after a lost answer: a record tells that they had fired before.
-    Those of `unread` were refused, and could not be read: their records are no other item's, and are told as such.
+    write whose answer was lost: this run fired the item, though a repetition only finds the name there. `unproved`
+    holds those that fired so and have no record yet. `missed` holds items that were gone when they were written again
+    after a lost answer: a record tells that they had fired before. Those of `unread` were refused, and could not be
+    read: their records are no other item's, and are told as such.
     """
 
     each_once = False
@@ -59,6 +60,7 @@ class Marker(Update):
         self._awaited = book.keys("awaited")
         self._early = book.keys("early")
         self._missed = book.keys("missed")
+        self._unproved = book.keys("unproved")
         self._unread = book.keys("unread")
         self._unread_fired = book.keys("unread, fired")
         self._value = {"S": book.run.name}
@@ -99,6 +101,8 @@ class Marker(Update):
             unit.counts.fired += here
             unit.counts.unanswered += here
             unit.counts.already += bearing - here
+            if here == bearing:  # else nobody knows which
+                self._without_answer([item for item in unit.items if item.value == self._raw_value])
         return jobs
 
     async def send(self, jobs: Sequence[Any]) -> tuple[list[StatementAnswer], float | None]:
@@ -164,10 +168,19 @@ class Marker(Update):
             return UNANSWERED
         return UNANSWERED if self._book.written_here(1, doubtful=doubtful) else ALREADY
 
+    def _without_answer(self, jobs: Sequence[Any]) -> None:
+        """They fired, and have their record already or are to have it."""
+        if self._book.proving and self.sees_both:
+            keys = set(self._spelling.of(jobs))
+            seen = self._early.take(keys)
+            self._early.add(seen)  # where they tell how many fired
+            self._unproved.add(keys - seen)
+
     def settle(self, unit: Unit, job: Any, outcome: Outcome) -> None:
         count(unit.counts, outcome.name)
         if outcome is UNANSWERED:
             unit.counts.unanswered += 1
+            self._without_answer([job])
         elif outcome is GONE_UNANSWERED:
             if self._book.proving and self.sees_both:
                 unit.gone.append(job)
@@ -224,6 +237,8 @@ class Marker(Update):
                 fired = self._unread.take(early)
                 self._unread_fired.add(fired)
                 early = early - fired
+            if self._unproved:
+                self._unproved.take(early)
             self._early.add(early)
 
     def _is_our_change(self, change: Change) -> bool:
@@ -244,8 +259,10 @@ class Marker(Update):
     def uncounted(self, bearing: int) -> int:
         return max(0, len(self._early) - bearing) + len(self._unread_fired) if self.sees_both else 0
 
-    def give_up(self, message: str) -> None:
+    def give_up(self, message: str, *, all_read: bool) -> None:
         self._awaited.give_up("NotSeen", message)
+        if not all_read:  # else they bore the name before, and are counted so
+            self._unproved.give_up("NotSeen", message)
 
 
 def _without_the_first(keys: Sequence[bytes], of: set[bytes]) -> set[bytes]:

@@ -182,8 +182,9 @@ class Write(Protocol):
         """How many records of this run's writes stand on the stream beyond those of items that were met."""
         ...
 
-    def give_up(self, message: str) -> None:
-        """Inside a transaction: what is still awaited becomes left over."""
+    def give_up(self, message: str, *, all_read: bool) -> None:
+        """Inside a transaction: what is still awaited becomes left over. So does what fired without an answer and has
+        no record, unless all of the stream was read."""
         ...
 
 
