@@ -21,11 +21,9 @@ import restrike.touching.plan  # noqa: F401 — imported for what that makes
 from restrike.aws.session import Aws
 from restrike.aws.settings import AwsSettings
 
-_NOWHERE = "http://127.0.0.1:9"
-"""Making a client asks nobody."""
-
+_aws = Aws(AwsSettings(region="us-east-1", endpoint_url="http://127.0.0.1:9"))
 for _service in ("dynamodb", "dynamodbstreams", "lambda", "sts"):
-    Aws(AwsSettings(region="us-east-1", endpoint_url=_NOWHERE)).client(_service)
+    _aws.client(_service)  # which asks nobody
 # The forks share this memory as long as nobody writes to it, as the garbage collector does to all that it looks at.
 gc.collect()
 gc.freeze()

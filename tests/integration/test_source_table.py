@@ -146,11 +146,7 @@ def test_no_old_image_is_for_modify(hundred: Table) -> None:
 
 def test_it_is_said_where_the_target_is_told_that_items_are_gone(hundred: Table) -> None:
     def warned(source: TableSource) -> list[str]:
-        async def look() -> SourceInfo:
-            async with source:
-                return await source.look(Window())
-
-        return [message for _, message in asyncio.run(look()).warnings]
+        return [message for _, message in asyncio.run(looked(source)).warnings]
 
     assert warned(source_of(hundred)) == []
     assert warned(source_of(hundred, as_event="REMOVE")) == [

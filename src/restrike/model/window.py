@@ -65,9 +65,9 @@ def duration(flag: str, text: str) -> float:
 
 def moment(flag: str, text: str, now: datetime) -> float:
     """Epoch seconds of ISO 8601 with a zone, or of a duration back from now; UsageError for what is neither, or lies
-    before 1970."""
+    before 1970 or after 9999."""
     if is_duration(text):
-        return _since_1970(flag, text, now.timestamp() - duration(flag, text))
+        return _in_range(flag, text, now.timestamp() - duration(flag, text))
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -79,10 +79,10 @@ def moment(flag: str, text: str, now: datetime) -> float:
         raise UsageError(
             f"{flag} {text!r} has no time zone", f"Write {found.isoformat()}Z for UTC, or an offset such as +02:00."
         )
-    return _since_1970(flag, text, found.timestamp())
+    return _in_range(flag, text, found.timestamp())
 
 
-def _since_1970(flag: str, text: str, at_s: float) -> float:
+def _in_range(flag: str, text: str, at_s: float) -> float:
     if not 0 <= at_s <= _LAST_S:
         end = "before 1970" if at_s < 0 else "after 9999"
         raise UsageError(f"{flag} {text} is {end}", "Give a time in between.")
@@ -97,7 +97,7 @@ def asked_window(since: str | None, until: str | None, last: str | None, now: da
         length_s = duration("--last", last)
         if length_s <= 0:
             raise UsageError(f"--last {last} is no time at all", "Write 90m, 6h or 1d.")
-        return Window(_since_1970("--last", last, now.timestamp() - length_s), None)
+        return Window(_in_range("--last", last, now.timestamp() - length_s), None)
     since_s = None if since is None else moment("--since", since, now)
     until_s = None if until is None else moment("--until", until, now)
     if since_s is not None and since_s > now.timestamp() + MOST_APART_S:

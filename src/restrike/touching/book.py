@@ -188,6 +188,10 @@ class KeySet:
             keys = keys - self._stored(keys)
         self._fresh |= keys
 
+    def having(self, keys: set[bytes]) -> set[bytes]:
+        """Those of the keys that are in."""
+        return keys & self._fresh | (self._stored(keys) if self._on_disk else set())
+
     def take(self, keys: set[bytes]) -> set[bytes]:
         """Takes those keys out; returns the ones that were in."""
         found = keys & self._fresh

@@ -394,8 +394,7 @@ class Touch:
             if self._proof.trimmed:
                 notes += ("the stream had forgotten records of this run (24 hours): they cannot be seen again",)
             why = f"written, but its record was not seen on the stream within {self._options.verify_timeout_s:g} s"
-            all_read = self._tally.read_to_its_end
-            give_up = functools.partial(self._write.give_up, why, all_read=all_read)
+            give_up = functools.partial(self._write.give_up, why, all_read=self._tally.read_to_its_end)
             self._book.save(self._tally.to_save, self._elapsed_s(), give_up)
         return self._report("LIMITED" if self._limit.reached else "COMPLETED", notes)
 

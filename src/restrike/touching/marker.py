@@ -172,9 +172,7 @@ class Marker(Update):
         """They fired, and have their record already or are to have it."""
         if self._book.proving and self.sees_both:
             keys = set(self._spelling.of(jobs))
-            seen = self._early.take(keys)
-            self._early.add(seen)  # where they tell how many fired
-            self._unproved.add(keys - seen)
+            self._unproved.add(keys - self._early.having(keys))
 
     def settle(self, unit: Unit, job: Any, outcome: Outcome) -> None:
         count(unit.counts, outcome.name)

@@ -49,7 +49,7 @@ class Unmark(Marker):
         unit.counts.fired += here
         unit.counts.unanswered += here
         unit.counts.already += rest - here
-        if here == rest:  # else nobody knows which
+        if rest and here == rest:  # else nobody knows which
             self._without_answer([item for item in unit.items if not self._may_bear(item.value)])
         return bearing
 

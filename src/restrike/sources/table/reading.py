@@ -35,6 +35,10 @@ BATCHES = 4  # BatchGetItem under way
 BATCH_BYTES = 4 << 20  # of items that are aimed at: 100 of 400 KB would be 40 MB
 
 _JOURNAL = "journal"
+_ITEMS_TOLD_GONE = "the target is told that these items are gone, and the table has them."
+_KEYS_TOLD_GONE = (
+    "the target is told that items are gone, also of a key that the table has: --if-superseded skip leaves that out."
+)
 _Items = list[tuple[int, bytes, bytes]]
 """(Ordinal, key, whole item); no item where a record is made of the key alone."""
 
@@ -123,14 +127,9 @@ class TableSource:
         self._selection = selection
         self._keys = keys
         self._of_keys_alone = as_event == "REMOVE" and keys is not None
-        self._told_gone = ""
+        self._warnings: tuple[tuple[str, str], ...] = ()
         if as_event == "REMOVE":
-            self._told_gone = (
-                "the target is told that items are gone, also of a key that the table has: --if-superseded skip leaves "
-                "that out."
-                if self._of_keys_alone
-                else "the target is told that these items are gone, and the table has them."
-            )
+            self._warnings = (("as-remove", _KEYS_TOLD_GONE if self._of_keys_alone else _ITEMS_TOLD_GONE),)
         self._journal_path = journal
         self._journal: Journal | None = None
         self._wire: Wire | None = None
@@ -176,7 +175,7 @@ class TableSource:
             table_name=self._table.name,
             stream_arn=self._make.stream_arn,
             view_type=self._make.view_type,
-            warnings=(("as-remove", self._told_gone),) if self._told_gone else (),
+            warnings=self._warnings,
         )
 
     async def read(self, after: Mapping[str, int], window: Window) -> AsyncGenerator[list[Record], None]:
