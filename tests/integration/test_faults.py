@@ -488,6 +488,26 @@ def test_a_write_that_is_not_allowed_ends_the_run_at_once(stage: Stage, per_stat
     scene.check(scene.resume())
 
 
+def test_what_is_under_way_when_a_preparation_fails_is_waited_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A counter that did not wait for an answer would have to call that write unknown."""
+    monkeypatch.setattr("restrike.selecting.read.KEYS_PER_UNIT", 25)
+    scene = stage("counter")
+    keys = tmp_path / "keys.jsonl"
+    keys.write_text("".join(json.dumps({"pk": each["pk"], "sk": each["sk"]}) + "\n" for each in scene.items))
+    plan = scene.plan(all=False, segments=None, keys=str(keys), verify=False, verify_timeout_s=None)
+    scene.proxy.script([Slow(WRITE, seconds=0.3), Denied("BatchGetItem", skip=2)])
+    with pytest.raises(AccessDenied) as caught:
+        plan.execute()
+    assert isinstance(caught.value.report, TouchReport)
+    assert scene.proxy.count("BatchExecuteStatement") == 2
+    assert (caught.value.report.fired, caught.value.report.unknown) == (50, 0)
+    scene.proxy.script([])
+    assert outcomes(scene.resume()) == (ITEMS, ITEMS, 0, 0, 0, 0)
+    assert scene.fired() == once_each(scene.items)
+
+
 def test_a_stream_that_may_not_be_read_tells_the_way_without(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     """Where its records alone are refused, the plan cannot know."""
     scene = stage("marker")

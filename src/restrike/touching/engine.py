@@ -216,6 +216,8 @@ class Touch:
                 await ended(work)
         failure = failure or self._sender.failure
         if failure is not None:
+            self._ending.set()
+            await self._sender.all()  # where it was the work that failed, nobody has waited for them
             raise failure
 
     async def _follow(self, proof: Proof) -> None:
