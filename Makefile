@@ -9,7 +9,7 @@ READY := .venv/.ready
 # Hundreds of processes import the same modules: each compiles them again where nobody keeps what that gave.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo check test soak steady probe-aws bench format java clean
+.PHONY: setup demo check prepared test soak steady probe-aws bench format java clean
 
 setup: $(READY)
 
@@ -31,16 +31,22 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# What each test process would have to do for itself: to compile all modules, and to start engines without an archive.
+prepared: setup
+	$(BIN)/python -m tests.servers.class_archive
+	$(BIN)/pytest --collect-only -qq > build/collected.txt || { cat build/collected.txt; exit 1; }
+
 # More than small machines have cores: much of it is waiting for other processes.
-test: check
+test: setup
+	$(MAKE) --jobs 2 check prepared
 	$(BIN)/pytest -n 5 --dist worksteal
 
 # The long versions of those tests that have one: 50 kills each, which keep a core busy all the time.
-soak: setup
+soak: prepared
 	$(BIN)/pytest -n 2 --dist worksteal --soak
 
 # All tests three times, while something else keeps every core busy.
-steady: setup
+steady: prepared
 	$(BIN)/python -m tests.steady
 
 # What only AWS can tell, asked there: shows what it would make and cost. ARGS=--execute does it: docs/probe.md

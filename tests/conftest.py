@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, settings
 
 from restrike.local.dynamodb_local import LocalServer, start_owned
 from tests.integration import tables
+from tests.servers import class_archive
+from tests.servers.class_archive import WHERE_THE_ENGINE_LIES
 
 # The same examples each time, and no limits on the clock: a busy machine is no failure.
 settings.register_profile(
@@ -29,8 +31,6 @@ settings.register_profile(
 settings.load_profile("restrike")
 
 OURS = ("AWS_", "RESTRIKE_", "DYNAMOTABLE", "HASHKEY")
-WHERE_THE_ENGINE_LIES = "RESTRIKE_DYNAMODB_LOCAL"
-"""Kept, as the cache folder is: a test must not fetch what the machine has."""
 MOST_RECORDS = 3000
 """That a DynamoDB Local may have had, and is still quick: it looks through all of them for each write to a younger
 stream, which takes 6 ms where there are 18,000, and 0.3 ms where there are none. How many streams it had is all the
@@ -43,6 +43,8 @@ OF_ONE_TEST = re.compile(r"-[0-9a-f]{6,12}$")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+class_archive.use()
 
 # Where a fork server has its socket: now, before a test names a folder for temporary files whose path is too long.
 multiprocessing.util.get_temp_dir()
@@ -81,6 +83,7 @@ def kills(pytestconfig: pytest.Config) -> int:
 def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the developer's credentials, settings or running servers, and none leaves state behind."""
     for name in list(os.environ):
+        # Kept, as the cache folder is: a test must not fetch what the machine has.
         if name.upper().startswith(OURS) and name != WHERE_THE_ENGINE_LIES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")

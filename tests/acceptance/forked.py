@@ -8,11 +8,15 @@ before a program begins (PYTHON…, the interpreter's flags) is that of the test
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import multiprocessing.connection
 import multiprocessing.forkserver
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -25,6 +29,9 @@ _FORKS = multiprocessing.get_context("forkserver")
 _MADE_BEFORE = "tests.acceptance.preloaded"
 _FORKS.set_forkserver_preload([__name__, _MADE_BEFORE])
 _ROOT = Path(__file__).parents[2]
+KILLED_S = 600.0
+_ONE_AT_A_TIME = threading.RLock()
+"""Two threads that look for the end of one process would each read the one exit code, and a start looks for all."""
 
 
 @functools.cache
@@ -49,9 +56,10 @@ class Command:
         self._streams = [str(Path(self._folder.name) / name) for name in ("stdin", "stdout", "stderr")]
         Path(self._streams[0]).write_bytes(stdin)
         given = (list(words), dict(environment), str(Path.cwd()), self._streams, before)
-        self._process = _FORKS.Process(target=_become, args=given)
-        _serve()
-        self._process.start()
+        with _ONE_AT_A_TIME:
+            self._process = _FORKS.Process(target=_become, args=given)
+            _serve()
+            self._process.start()
 
     def __enter__(self) -> Command:
         return self
@@ -61,21 +69,47 @@ class Command:
         self._folder.cleanup()
 
     @property
+    def _exit_code(self) -> int | None:
+        with _ONE_AT_A_TIME:
+            return self._process.exitcode
+
+    @property
     def ended(self) -> bool:
-        return self._process.exitcode is not None
+        return self._exit_code is not None
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def send(self, number: int) -> None:
+        """Sends it that signal; nothing where it has ended."""
+        if not self.ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """kill -9; nothing where it has ended."""
-        self._process.kill()
-        self._process.join()
+        self.send(signal.SIGKILL)
+        self.wait(KILLED_S)
+
+    def wait(self, timeout_s: float) -> int:
+        """Its exit code, negative where a signal ended it."""
+        multiprocessing.connection.wait([self._process.sentinel], timeout_s)
+        code = self._exit_code
+        if code is None:
+            raise TimeoutError(f"restrike {' '.join(self.words)} did not end within {timeout_s:g} s")
+        return code
+
+    @property
+    def written(self) -> tuple[bytes, bytes]:
+        """What it has written so far: stdout, stderr."""
+        out, err = (Path(path).read_bytes() if Path(path).exists() else b"" for path in self._streams[1:])
+        return out, err
 
     def end(self, timeout_s: float) -> tuple[int, bytes, bytes]:
         """Waits for its end: exit code (negative: the signal that ended it), stdout, stderr."""
-        self._process.join(timeout_s)
-        if self._process.exitcode is None:
-            raise TimeoutError(f"restrike {' '.join(self.words)} did not end within {timeout_s:g} s")
-        stdout, stderr = (Path(path).read_bytes() for path in self._streams[1:])
-        return self._process.exitcode, stdout, stderr
+        return self.wait(timeout_s), *self.written
 
 
 def run(
@@ -104,7 +138,8 @@ def _become(words: list[str], environment: dict[str, str], folder: str, streams:
         found = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT, 0o600)
         os.dup2(found, number)
         os.close(found)
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, "rw"[number > 0], encoding="utf-8") for number in range(3))
+    sys.stdin, sys.stdout = (os.fdopen(number, "rw"[number], encoding="utf-8") for number in range(2))
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8")
     sys.argv = ["restrike", *words]
     code = 1
     try:

@@ -6,41 +6,52 @@ The table `NAME` has the key (pk: S, sk: N), a KEYS_ONLY index `by_day` (day: S,
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import botocore.config
 import botocore.session
 import pytest
+import urllib3
 
 from restrike.api import resume
 from restrike.aws import wire
+from restrike.aws.session import Aws
 from restrike.model.report import TouchReport
 from restrike.touching import engine
+from tests.acceptance import forked
 
 INDEX = "by_day"
 DAYS = 16
 AWAIT_S = 600.0
 """For what never comes; a busy machine is no reason to give up."""
-_MAIN = "from restrike.cli.main import main; main()"
+BEFORE = ""
+"""Python that a command runs before it begins; a test may name some."""
+
+_CONNECTIONS = urllib3.PoolManager(maxsize=8, retries=False, timeout=AWAIT_S)
+_ANYBODY = "AWS4-HMAC-SHA256 Credential=local/20210101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
 
 Item = dict[str, dict[str, Any]]
+
+
+@functools.cache
+def _session() -> botocore.session.Session:
+    """It reads the descriptions of the services, which takes longer than most tests ask."""
+    return botocore.session.Session()
 
 
 def connect(service: str, url: str) -> Any:
     """A botocore client that tries once: what is under test is restrike's patience, not this one's."""
     config = botocore.config.Config(retries={"total_max_attempts": 1}, max_pool_connections=32)
-    return botocore.session.Session().create_client(
+    return _session().create_client(
         service,
         region_name="us-east-1",
         endpoint_url=url,
@@ -48,6 +59,15 @@ def connect(service: str, url: str) -> Any:
         aws_access_key_id="local",
         aws_secret_access_key="local",
     )
+
+
+def answered(url: str, target: str, **parameters: Any) -> dict[str, Any]:
+    """What DynamoDB Local answers, as it says it: whole streams go by here, and botocore takes long to understand
+    them."""
+    headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.0", "Authorization": _ANYBODY}
+    answer = _CONNECTIONS.request("POST", url, body=json.dumps(parameters), headers=headers)
+    said: dict[str, Any] = json.loads(answer.data)
+    return said
 
 
 def await_true(condition: Callable[[], bool], what: str, every_s: float = 0.01) -> None:
@@ -69,6 +89,7 @@ class Table:
 
     def __init__(self, url: str, name: str) -> None:
         self.name = name
+        self._url = url
         self.client = connect("dynamodb", url)
         self._streams = connect("dynamodbstreams", url)
         described = self.client.create_table(
@@ -137,8 +158,14 @@ class Table:
 
     def scan(self) -> dict[str, Item]:
         """Every item of the table as it is now, by `pk/sk`."""
-        pages = self.client.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True)
-        return {key_text(item): item for page in pages for item in page["Items"]}
+        found: dict[str, Item] = {}
+        more: dict[str, Any] = {}
+        while True:
+            page = answered(self._url, "DynamoDB_20120810.Scan", TableName=self.name, ConsistentRead=True, **more)
+            found |= {key_text(item): item for item in page["Items"]}
+            if "LastEvaluatedKey" not in page:
+                return found
+            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def read_stream(self) -> list[dict[str, Any]]:
         """Reads on to the end of every shard, from TRIM_HORIZON; returns all records since the table was made."""
@@ -161,14 +188,14 @@ class Table:
         """DynamoDB Local now and then takes an iterator of a stream that it has just made for one from before its first
         record: a new one is asked for, as long as nothing was read."""
         for _ in range(5):
-            try:
-                return dict(self._streams.get_records(ShardIterator=iterator, Limit=1000))
-            except self._streams.exceptions.TrimmedDataAccessException:
-                if self.records:
-                    raise
-                iterator = self._streams.get_shard_iterator(
-                    StreamArn=self.stream_arn, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
-                )["ShardIterator"]
+            page = answered(self._url, "DynamoDBStreams_20120810.GetRecords", ShardIterator=iterator, Limit=1000)
+            if "Records" in page:
+                return page
+            assert page["__type"].endswith("#TrimmedDataAccessException"), page
+            assert not self.records, page
+            iterator = self._streams.get_shard_iterator(
+                StreamArn=self.stream_arn, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
         raise AssertionError(f"shard {shard_id} begins nowhere")
 
     def marked(self, run: str, attribute: str = "restrike") -> Counter[str]:
@@ -218,44 +245,33 @@ def once_each(items: Sequence[Item]) -> Counter[str]:
 class Command:
     """`restrike …` as a process of its own group; its output in files, so that nothing blocks it."""
 
-    def __init__(self, arguments: Sequence[str], out: IO[str], err: IO[str]) -> None:
-        self._out = out
-        self._err = err
-        self.arguments = arguments
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
-            text=True,
-        )
+    def __init__(self, process: forked.Command) -> None:
+        self.process = process
+        self.arguments = process.words
 
     @property
     def ended(self) -> bool:
-        return self.process.poll() is not None
+        return self.process.ended
 
     def kill(self) -> None:
         """kill -9 of the whole group; whether it still ran is told by the exit code of `wait`."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # it has ended, or has no group yet
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.kill()
 
     def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGINT)
+        self.process.send(signal.SIGINT)
 
     def wait(self) -> int:
         return self.process.wait(AWAIT_S)
 
     @property
     def stdout(self) -> str:
-        self._out.seek(0)
-        return self._out.read()
+        return self.process.written[0].decode()
 
     @property
     def stderr(self) -> str:
-        self._err.seek(0)
-        return self._err.read()
+        return self.process.written[1].decode()
 
     def report(self) -> dict[str, Any]:
         """The one JSON object on stdout."""
@@ -266,8 +282,8 @@ class Command:
 @contextlib.contextmanager
 def command(*arguments: str) -> Iterator[Command]:
     """A started `restrike` command, which does not outlive the block."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        started = Command(arguments, out, err)
+    with forked.start(arguments, b"", os.environ, before=[(os.setsid,), (exec, BEFORE, {})]) as process:
+        started = Command(process)
         try:
             yield started
         finally:
@@ -303,6 +319,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch, *, timeout_s: float = 2.0) -> None:
     monkeypatch.setattr("restrike.aws.walk.IDLE_POLL_S", 0.02)
     monkeypatch.setattr("restrike.aws.walk.MAX_IDLE_POLL_S", 0.05)
     monkeypatch.setattr(engine, "SAVE_EVERY_S", 0.3)
+    # Each plan would make clients of its own, which takes longer than what it asks.
+    monkeypatch.setattr("restrike.touching.plan.Aws", functools.cache(Aws))
 
 
 def ledger_path(folder: Path) -> str:

@@ -17,14 +17,12 @@ ITEMS_A_KILL = 80
 """So many that each kill finds something to interrupt."""
 MOMENTS = {"rows": 2, "Scan": 4, "BatchGetItem": 2, "GetRecords": 2}
 """In the order of an audit's steps: of ten kills, how many come while it does that."""
-PROGRAM = """
+SMALL_STEPS = """
 from restrike.auditing import execute, rows
 from restrike.aws import dynamodb
-from restrike.cli.main import main
 execute.FIRST_SAVE_S, execute.BATCHES, rows.CHUNK_ROWS, dynamodb.KEYS_A_CALL = 0.0, 1, 50, 20
-main()
 """
-"""Small steps, each of them saved."""
+"""Each of them saved."""
 
 
 class SmallPages:
@@ -46,7 +44,7 @@ def when(kills: int) -> list[str]:
 def test_it_says_the_same_however_often_it_was_killed(
     dynamodb_local: str, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safety, "_MAIN", PROGRAM)
+    monkeypatch.setattr(safety, "BEFORE", SMALL_STEPS)
     shop = Shop(create(dynamodb_local, ("pk", "S"), ("sk", "N")), ITEMS_A_KILL * kills)
     copy, folder = tmp_path / "copy.csv", tmp_path / "ledger-runs" / "killed"
     copy.write_text(as_csv(list(shop.copy.values())), newline="")

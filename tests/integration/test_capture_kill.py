@@ -54,7 +54,6 @@ from restrike.capturing import execute
 execute.NOTE_EVERY_S = 0.1
 """
 """Put before the command: the ledger soon tells how far a capture is."""
-MAIN = "from restrike.cli.main import main; main()"
 
 
 class _Change(msgspec.Struct, frozen=True, rename="pascal"):
@@ -222,7 +221,7 @@ def kill_again_and_again(place: Place, rng: random.Random, kills: int) -> None:
         before = place.last_name()
         with command(*place.words, "--follow") as started:
             if moment == "birth":
-                time.sleep(rng.uniform(0.0, 1.0))  # the moment is what is random
+                time.sleep(rng.uniform(0.0, 0.4))  # the moment is what is random
             else:
                 await_true(
                     lambda before=before, started=started: place.last_name() > before or started.ended,  # type: ignore[misc]  # bound now
@@ -277,7 +276,7 @@ class Compactions:
     def _one(self) -> None:
         with command(*self._words) as started:
             if self.killed < self._kills:
-                time.sleep(self._rng.uniform(0.3, 1.3))  # the moment is what is random
+                time.sleep(self._rng.uniform(0.0, 0.3))  # the moment is what is random
                 if not started.ended:
                     started.kill()
             code = started.wait()
@@ -306,7 +305,7 @@ def test_killed_captures_and_killed_compactions_side_by_side(
     where: str, kills: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place: Place = request.getfixturevalue(where)
-    monkeypatch.setattr(safety, "_MAIN", HURRIED + SLOW_DELETES + MAIN)
+    monkeypatch.setattr(safety, "BEFORE", HURRIED + SLOW_DELETES)
     writer = Writer(place.table, 2)
     compactions = Compactions(place, random.Random(22), kills)
     with writer.writing(), compactions.running():
@@ -325,7 +324,7 @@ def test_killed_captures_and_killed_compactions_side_by_side(
 
 @pytest.mark.soak
 def test_kills_in_s3(s3: Place, kills: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safety, "_MAIN", HURRIED + MAIN)
+    monkeypatch.setattr(safety, "BEFORE", HURRIED)
     writer = Writer(s3.table, 3)
     with writer.writing():
         kill_again_and_again(s3, random.Random(31), kills)
@@ -349,7 +348,7 @@ def await_capturing(started: Command, place: Place) -> None:
 def test_a_capture_that_is_stopped_puts_all_it_has(
     local: Place, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safety, "_MAIN", NOTED + MAIN)
+    monkeypatch.setattr(safety, "BEFORE", NOTED)
     writer = Writer(local.table, 4)
     for _ in range(10):
         writer.write()
@@ -359,7 +358,7 @@ def test_a_capture_that_is_stopped_puts_all_it_has(
         await_true(lambda: has_read() or started.ended, "its first page")
         assert local.last_name() == ""
         assert not started.ended, started.stderr
-        started.process.send_signal(number)
+        started.process.send(number)
         assert started.wait() == 0, started.stderr
         report = started.report()
     assert (report["state"], report["ended"], report["records"]) == ("COMPLETED", "stopped", writer.wrote)
@@ -378,7 +377,7 @@ def test_two_captures_at_once_on_a_disk(local: Place) -> None:
             assert code == 2, err
             assert "Let it, or end it first" in err
         writer.write()
-        first.process.terminate()
+        first.process.send(signal.SIGTERM)
         assert first.wait() == 0, first.stderr
     capture_the_rest(local)
     local.assert_whole(writer.wrote)
@@ -395,21 +394,21 @@ def test_a_bucket_that_does_not_exist(s3: Place) -> None:
 
 def test_a_capture_that_was_suspended_gives_way(s3: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """In S3 nothing is locked: who slept and was taken for dead is refused when it puts its next file or its state."""
-    monkeypatch.setattr(safety, "_MAIN", HURRIED + MAIN)
+    monkeypatch.setattr(safety, "BEFORE", HURRIED)
     writer = Writer(s3.table, 6)
     with writer.writing(), command(*s3.words, "--follow") as first:
         await_capturing(first, s3)
-        first.process.send_signal(signal.SIGSTOP)
+        first.process.send(signal.SIGSTOP)
         name = s3.last_name()
         with command(*s3.words, "--follow") as second:
             await_true(lambda: s3.last_name() > name or second.ended, "a file of the second")
             assert not second.ended, second.stderr
-            first.process.send_signal(signal.SIGCONT)
+            first.process.send(signal.SIGCONT)
             assert first.wait() == 2, first.stderr
             assert "another capture writes" in first.stderr
             name = s3.last_name()
             await_true(lambda: s3.last_name() > name or second.ended, "another file of the second")
-            second.process.terminate()
+            second.process.send(signal.SIGTERM)
             assert second.wait() == 0, second.stderr
     capture_the_rest(s3)
     s3.assert_whole(writer.wrote)

@@ -110,7 +110,7 @@ class Scenario:
             "verifying": lambda: self._all_settled_since(before),
         }[moment]
         if moment == "birth":
-            time.sleep(self._rng.uniform(0.0, 0.8))  # anywhere between the interpreter's start and the first writes
+            time.sleep(self._rng.uniform(0.0, 0.3))  # anywhere between its start and the first writes
         await_true(lambda: reached() or started.ended, f"{moment} of {started.arguments}")
         if moment == "records":
             time.sleep(self._rng.uniform(0.0, 0.05))

@@ -112,7 +112,7 @@ def test_kills_leave_no_gap_and_repeat_only_what_was_in_flight(scenario: Scenari
         lanes = LANES if not exists else rng.randint(1, LANES)  # a rerun may have others
         with command(*(scenario.resume if exists and number % 3 else [*scenario.replay, str(lanes)])) as started:
             if moment == "birth":
-                time.sleep(rng.uniform(0.0, 1.0))  # the moment is what is random
+                time.sleep(rng.uniform(0.0, 0.4))  # the moment is what is random
             else:
                 scenario.await_growth(started, rng.randint(1, 60))
                 time.sleep(rng.uniform(0.0, 0.05))

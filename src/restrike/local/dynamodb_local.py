@@ -57,7 +57,12 @@ NATIVE_ACCESS_SINCE = 22
 """From this Java on, SQLite's native library wants --enable-native-access, or Java prints a warning."""
 
 # Half the start time and a quarter less memory than Java's own choices, and no fewer writes a second: measured.
-JVM_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true")
+JVM_OPTIONS: tuple[str, ...] = (
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Djava.net.preferIPv4Stack=true",
+)
 
 FETCH_TIMEOUT_S = 600.0
 START_TIMEOUT_S = 120.0
