@@ -11,9 +11,10 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,25 @@ def test_what_is_to_be_kept_is_given_back_and_not_sent_twice(
     assert mailbox.counts() == (0, 0)
     nothing = redriven(plan(ground, mailbox.name, run="nothing"))
     assert (nothing.messages, nothing.exit_code, nothing.ended) == (0, 0, "the queue gave no message")
+
+
+def test_no_late_request_hides_what_was_given_back(
+    ground: Ground, consumer: Invoked, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold, gave_back = sqs.hold, threading.Event()
+
+    def late(aws: Aws, url: str, handles: Sequence[str], visibility_s: int) -> tuple[int, str]:
+        if visibility_s:
+            gave_back.wait(1.0)
+        answer = hold(aws, url, handles, visibility_s)
+        if not visibility_s:
+            gave_back.set()
+        return answer
+
+    monkeypatch.setattr(sqs, "hold", late)
+    mailbox.send(ground.body(3, 6))
+    assert redriven(plan(ground, mailbox.name, keep=True)).done == 1
+    assert mailbox.counts() == (1, 0)
 
 
 @pytest.mark.parametrize("raw", ["true", "false"])
@@ -418,7 +438,7 @@ def test_a_message_is_held_while_the_run_works_and_for_twelve_hours_at_most(mail
     (tmp_path / queue.RECEIVED).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines) + b'{"half')
 
     async def go() -> None:
-        async with queue.held(aws, mailbox.url, tmp_path):
+        async with queue.Holding(aws, mailbox.url, tmp_path):
             while not asked:
                 await asyncio.sleep(0.01)
 

@@ -17,8 +17,7 @@ from restrike.replaying.counts import OnReplayProgress
 from restrike.replaying.execute import replay
 from restrike.replaying.redriving.expiring import Expiries
 from restrike.replaying.redriving.memory import Remembering
-from restrike.replaying.redriving.queue import VISIBILITY_S, give_back, lines_of
-from restrike.replaying.redriving.queue import held as holding
+from restrike.replaying.redriving.queue import VISIBILITY_S, Holding, give_back, lines_of
 from restrike.replaying.redriving.resolved import Redrive
 from restrike.replaying.redriving.settling import Settled, Settling, delete, done_messages, done_objects, settle
 from restrike.running.life import Life
@@ -32,11 +31,11 @@ PARTS = "parts"
 
 async def redrive(resolved: Redrive, life: Life, on_progress: OnReplayProgress) -> RedriveReport:
     """Delivers from where the run is to the end of its last part, or to the stop."""
-    async with holding(Aws(resolved.base.aws), resolved.queue, life.folder):
-        return await _redrive(resolved, life, on_progress)
+    async with Holding(Aws(resolved.base.aws), resolved.queue, life.folder) as holding:
+        return await _redrive(resolved, life, on_progress, holding)
 
 
-async def _redrive(resolved: Redrive, life: Life, on_progress: OnReplayProgress) -> RedriveReport:
+async def _redrive(resolved: Redrive, life: Life, on_progress: OnReplayProgress, holding: Holding) -> RedriveReport:
     name = life.run.name
     report: ReplayReport | None = None
     try:
@@ -50,7 +49,7 @@ async def _redrive(resolved: Redrive, life: Life, on_progress: OnReplayProgress)
             life.book.set_places(name, PARTS, {str(number): b"complete"})
     except RestrikeError as error:
         if error.report is not None:
-            error.report = _told(resolved, error.report, await _settled(resolved, life))
+            error.report = _told(resolved, error.report, await _settled(resolved, life, holding))
         raise
     if report is None:  # a part before has dealt with everything, and only the messages are left to be settled
         report = await replay(
@@ -59,11 +58,11 @@ async def _redrive(resolved: Redrive, life: Life, on_progress: OnReplayProgress)
             on_progress,
             Remembering(life.book, name, len(resolved.parts) - 1, resolved.parts[-1].consumer),
         )
-    settled = await _settled(resolved, life, complete=report.state == "COMPLETED")
+    settled = await _settled(resolved, life, holding, complete=report.state == "COMPLETED")
     return _told(resolved, report, settled)
 
 
-async def _settled(resolved: Redrive, life: Life, *, complete: bool = False) -> Settled:
+async def _settled(resolved: Redrive, life: Life, holding: Holding, *, complete: bool = False) -> Settled:
     ended = len(life.book.places(life.run.name, PARTS))
     with Index(life.folder / MESSAGES, life.folder / RECORDS) as index:
         settling = Settling(resolved, index, life.book, life.run.name, ended)
@@ -74,6 +73,7 @@ async def _settled(resolved: Redrive, life: Life, *, complete: bool = False) -> 
     aws = Aws(resolved.base.aws)
     if resolved.queue:
         keep = resolved.request.keep
+        await holding.end()
         settled.deleted, undeleted, held = await asyncio.to_thread(
             give_back, aws, resolved.queue, life.folder, numbers, keep=keep
         )

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,28 +126,35 @@ def lines_of(folder: Path) -> list[Line]:
         return [msgspec.json.decode(line, type=Line) for line in file if line.endswith(b"\n")]
 
 
-@contextlib.asynccontextmanager
-async def held(aws: Aws, url: str, folder: Path) -> AsyncIterator[None]:
-    """While the block runs, nobody else gets those messages."""
-    if not url:
-        yield
-        return
-    lines = lines_of(folder)
+class Holding:
+    """While the block runs, nobody else gets those messages. Without a queue there are none."""
 
-    async def extend() -> None:
-        while True:
+    def __init__(self, aws: Aws, url: str, folder: Path) -> None:
+        self._aws = aws
+        self._url = url
+        self._lines = lines_of(folder) if url else []
+        self._over = asyncio.Event()
+
+    async def __aenter__(self) -> Holding:
+        self._extending = asyncio.create_task(self._extend())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.end()
+
+    async def end(self) -> None:
+        """Returns when nothing more is said: what came behind the giving back would hide the messages again."""
+        self._over.set()
+        await asyncio.gather(self._extending, return_exceptions=True)
+
+    async def _extend(self) -> None:
+        while self._lines and not self._over.is_set():
             latest_s = time.time() + VISIBILITY_S - sqs.LONGEST_INVISIBLE_S
-            handles = [line.handle for line in lines if line.received_s > latest_s]
+            handles = [line.handle for line in self._lines if line.received_s > latest_s]
             with contextlib.suppress(AwsError):  # the worst is that somebody else gets them, too
-                await asyncio.to_thread(sqs.hold, aws, url, handles, VISIBILITY_S)
-            await asyncio.sleep(VISIBILITY_S / 3)
-
-    extending = asyncio.create_task(extend())
-    try:
-        yield
-    finally:
-        extending.cancel()
-        await asyncio.gather(extending, return_exceptions=True)
+                await asyncio.to_thread(sqs.hold, self._aws, self._url, handles, VISIBILITY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), VISIBILITY_S / 3)
 
 
 def give_back(aws: Aws, url: str, folder: Path, done: frozenset[int], *, keep: bool) -> tuple[int, str, str]:

@@ -27,7 +27,7 @@ from restrike.model.plan import Planned, PlanWarning, RescuePlanData
 from restrike.model.report import RescueReport
 from restrike.model.times import iso
 from restrike.replaying.redriving.expiring import Expiries
-from restrike.replaying.redriving.queue import held, lines_of
+from restrike.replaying.redriving.queue import Holding, lines_of
 from restrike.replaying.redriving.request import RedriveRequest, check, command_line, source_of
 from restrike.running.ledger import ledger_path
 from restrike.running.spool import Spool
@@ -79,7 +79,7 @@ class RescuePlan(Planned[RescuePlanData]):
         aws = Aws(self._request.replay.aws)
 
         async def follow(index: Index) -> None:
-            async with held(aws, self._queue, self._folder):
+            async with Holding(aws, self._queue, self._folder):
                 await resolve(index, lambda: aws, self._archive)
 
         try:
