@@ -480,12 +480,14 @@ def test_a_reader_sees_every_record_once_when_all_is_merged_after_any_of_its_gro
     assert turn > 12
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("pace", [1, 100], ids=["step-by-step", "at-once"])
 @pytest.mark.parametrize("look_ahead", [1, 200])
 def test_a_reader_sees_every_record_once_whichever_of_its_requests_a_merge_falls_between(
-    fresh: Fresh, pace: int, look_ahead: int, monkeypatch: pytest.MonkeyPatch
+    fresh: Fresh, pace: int, look_ahead: int, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
-    """From each of the reader's requests on, a compaction does its next steps before each request."""
+    """From each of the reader's requests on, a compaction does its next steps before each request. (In S3, unless this
+    is to take long, from each third: a reader that asks the same asks it there in the same order.)"""
     monkeypatch.setattr(reader, "LOOK_AHEAD", look_ahead)
 
     def scene() -> Archive:
@@ -498,7 +500,8 @@ def test_a_reader_sees_every_record_once_whichever_of_its_requests_a_merge_falls
     undisturbed = Interrupted(scene().store)
     list(ArchiveReader(undisturbed.as_store, NAME).read(EVERYTHING, {}))
     assert undisturbed.requests > 15
-    for start in range(undisturbed.requests + 1):
+    in_folder = isinstance(scene().store, LocalFolder)
+    for start in range(0, undisturbed.requests + 1, 1 if in_folder or pytestconfig.getoption("--soak") else 3):
         archive = scene()
         steps = steps_of(archive)
         assert len(steps) == 7
