@@ -497,11 +497,12 @@ def test_a_reader_sees_every_record_once_whichever_of_its_requests_a_merge_falls
         archive.put_files(2, first=13, records=4, hour=NOON + 1)
         return archive
 
-    undisturbed = Interrupted(scene().store)
+    whole = scene().store
+    undisturbed = Interrupted(whole)
     list(ArchiveReader(undisturbed.as_store, NAME).read(EVERYTHING, {}))
     assert undisturbed.requests > 15
-    in_folder = isinstance(scene().store, LocalFolder)
-    for start in range(0, undisturbed.requests + 1, 1 if in_folder or pytestconfig.getoption("--soak") else 3):
+    at_each = isinstance(whole, LocalFolder) or pytestconfig.getoption("--soak")
+    for start in range(0, undisturbed.requests + 1, 1 if at_each else 3):
         archive = scene()
         steps = steps_of(archive)
         assert len(steps) == 7

@@ -447,9 +447,9 @@ def bomb(suffix: str, beginning: bytes, letter: bytes, megabytes: int) -> bytes:
 def test_a_bomb_takes_no_more_than_a_value_and_a_chunk(
     suffix: str, beginning: bytes, letter: bytes, said: str, tmp_path: Path
 ) -> None:
-    """Far more than may be held, of which a megabyte or less is on the disk."""
+    """Half a gigabyte, of which a megabyte or less is on the disk."""
     path = tmp_path / f"bomb{suffix}"
-    path.write_bytes(bomb(suffix, beginning, letter, 512 if beginning else 256))
+    path.write_bytes(bomb(suffix, beginning, letter, 512))
     assert path.stat().st_size < 1 << 20
     told, megabytes = peak_of(path)
     assert said in told
